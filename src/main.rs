@@ -1,0 +1,3 @@
+//! The command line: parse, dispatch, exit code; the only printing.
+
+fn main() {}

@@ -1,0 +1,155 @@
+//! A verified copy arrives: who attempts, who waits, who is answered from the record.
+
+use super::{
+    Body, Change, Context, Event, Finish, KEPT_COPIES, Lead, Mode, OnMismatch, State, What, Writes,
+};
+use crate::time::Millis;
+
+/// What a copy brings to the decision; its bytes stay with the caller.
+#[derive(Clone, Debug)]
+pub struct Copy {
+    /// The event's id, `<source>:<key>`.
+    pub id: String,
+    /// The full text of a key that was too long for `id`.
+    pub long: Option<String>,
+    /// SHA-256 of the copy's body.
+    pub sha256: [u8; 32],
+    /// Length of the copy's body in bytes.
+    pub bytes: u64,
+}
+
+/// What a copy meets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// What to do with it.
+    pub meets: Meets,
+    /// Same key, other body, and the source looks at it.
+    pub mismatch: bool,
+    /// When the event's first copy arrived.
+    pub first: Millis,
+    /// The newest attempt's number.
+    pub attempt: u32,
+}
+
+/// What to do with a copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Meets {
+    /// It leads: the caller must attempt and settle.
+    Lead(Lead),
+    /// It was stored, or revived a Dead event; the queue attempts.
+    Queued,
+    /// The event is seen to: answer from the record.
+    Duplicate(Finish),
+    /// An attempt is open and the provider waits for its answer.
+    InFlight,
+    /// The event is Held.
+    Held,
+    /// Refused: same key, other body.
+    Mismatch,
+}
+
+/// Decides what a copy of `stored` meets.
+pub fn arrive(stored: Option<&Event>, copy: &Copy, cx: &Context<'_>) -> Change<Arrival> {
+    let Some(stored) = stored else { return first(copy, cx) };
+    let mismatch =
+        cx.policy.on_mismatch != OnMismatch::Ignore && stored.body.sha256 != copy.sha256;
+    let reply = |meets, event: &Event| Arrival {
+        meets,
+        mismatch,
+        first: event.received,
+        attempt: event.attempt,
+    };
+    if mismatch && cx.policy.on_mismatch == OnMismatch::Refuse && stored.state == State::Done {
+        return Change::none(reply(Meets::Mismatch, stored));
+    }
+    if stored.state == State::Open {
+        return attempt_again(stored.clone(), copy, mismatch, cx);
+    }
+
+    let mut event = stored.clone();
+    let mut writes = Writes::default();
+    if mismatch {
+        keep_copy(&mut event, copy, cx.now, &mut writes);
+    } else if event.body.held.is_none() && event.body.sha256 == copy.sha256 {
+        writes.body = true;
+        event.body.held = Some(cx.now);
+        event.tell(What::BodyRestored, cx.now, &mut writes);
+    }
+    let meets = match (event.finish, event.state) {
+        (Some(Finish::Answered), _) => Meets::Duplicate(Finish::Answered),
+        (_, State::Done | State::Queued { .. }) => Meets::Duplicate(Finish::Acknowledged),
+        (_, State::InFlight { .. }) if event.owed => Meets::Duplicate(Finish::Acknowledged),
+        (_, State::InFlight { .. } | State::Open) => Meets::InFlight,
+        (_, State::Held) => Meets::Held,
+        (_, State::Dead) => {
+            event.queue(1, What::Stored, cx.now, &mut writes);
+            Meets::Queued
+        },
+    };
+    let reply = reply(meets, &event);
+    let event = (event != *stored).then_some(event);
+    Change { event, writes, reply }
+}
+
+/// The first copy of an event.
+fn first(copy: &Copy, cx: &Context<'_>) -> Change<Arrival> {
+    let event = Event {
+        id: copy.id.clone(),
+        long: copy.long.clone(),
+        received: cx.now,
+        changed: cx.now,
+        state: State::Open,
+        owed: false,
+        doubt: false,
+        finish: None,
+        token: super::Token::default(),
+        attempt: 0,
+        budget: 0,
+        body: Body { sha256: copy.sha256, bytes: copy.bytes, held: Some(cx.now) },
+        kept: Vec::new(),
+        entries: 0,
+    };
+    attempt_again(event, copy, false, cx)
+}
+
+/// A copy of nothing or of an Open event: it carries the attempt, its bytes are the event's.
+fn attempt_again(
+    mut event: Event,
+    copy: &Copy,
+    mismatch: bool,
+    cx: &Context<'_>,
+) -> Change<Arrival> {
+    let mut writes = Writes { body: true, ..Writes::default() };
+    if mismatch && !event.kept.contains(&event.body.sha256) && event.body.held.is_some() {
+        let old = event.body.sha256;
+        writes.keep_old = keep(&mut event, old, cx.now, &mut writes);
+    }
+    event.body = Body { sha256: copy.sha256, bytes: copy.bytes, held: Some(cx.now) };
+    let meets = match cx.policy.mode {
+        Mode::Proxy => Meets::Lead(event.claim(cx, &mut writes)),
+        Mode::Queue => {
+            event.queue(cx.policy.retry.attempts, What::Stored, cx.now, &mut writes);
+            Meets::Queued
+        },
+    };
+    let reply = Arrival { meets, mismatch, first: event.received, attempt: event.attempt };
+    Change { event: Some(event), writes, reply }
+}
+
+/// Keeps the bytes of a mismatching copy, if they are new and a slot is free.
+fn keep_copy(event: &mut Event, copy: &Copy, now: Millis, writes: &mut Writes) {
+    if !event.kept.contains(&copy.sha256) {
+        writes.keep_copy = keep(event, copy.sha256, now, writes);
+    }
+}
+
+/// Takes the next slot of kept copies for `sha256`; `None` if all are taken.
+fn keep(event: &mut Event, sha256: [u8; 32], now: Millis, writes: &mut Writes) -> Option<u8> {
+    if event.kept.len() >= KEPT_COPIES {
+        return None;
+    }
+    event.kept.push(sha256);
+    let slot = u8::try_from(event.kept.len()).ok()?;
+    event.tell(What::Mismatch { slot }, now, writes);
+    Some(slot)
+}
