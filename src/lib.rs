@@ -7,8 +7,10 @@
 //! The modules, in reading order: from the wiring, along the way of one webhook, to the
 //! pure core.
 
-// The wiring.
+// The boundary to the disk, and what everything above the core knows.
+pub mod clock;
 pub mod config;
+pub mod store;
 
 // The pure core: no clock, no I/O.
 pub mod key;

@@ -41,7 +41,9 @@ pub use settle::{Settled, Settlement, settle};
 pub const KEPT_COPIES: usize = 3;
 
 /// The fencing number of a claim: drawn from one counter of the store, never repeated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, SchemaRead, SchemaWrite)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, SchemaRead, SchemaWrite,
+)]
 pub struct Token(pub u64);
 
 /// A random id drawn at each start of the process; never the machine's.
@@ -239,8 +241,8 @@ impl Retry {
     /// The delay after failure number `failures` (1, 2, ...). `draw` is in `0.0..1.0`.
     pub fn delay(&self, failures: u32, draw: f64) -> Duration {
         let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX);
-        let nominal = (self.first.as_secs_f64() * self.factor.powi(exponent))
-            .min(self.max.as_secs_f64());
+        let nominal =
+            (self.first.as_secs_f64() * self.factor.powi(exponent)).min(self.max.as_secs_f64());
         let seconds = if self.jitter { nominal * draw } else { nominal };
         Duration::try_from_secs_f64(seconds).unwrap_or(self.max)
     }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use wincode::{SchemaRead, SchemaWrite};
 
 /// A moment in milliseconds since the Unix epoch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, SchemaRead, SchemaWrite)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, SchemaRead, SchemaWrite,
+)]
 pub struct Millis(pub u64);
 
 impl Millis {

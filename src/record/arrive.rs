@@ -51,8 +51,7 @@ pub enum Meets {
 /// Decides what a copy of `stored` meets.
 pub fn arrive(stored: Option<&Event>, copy: &Copy, cx: &Context<'_>) -> Change<Arrival> {
     let Some(stored) = stored else { return first(copy, cx) };
-    let mismatch =
-        cx.policy.on_mismatch != OnMismatch::Ignore && stored.body.sha256 != copy.sha256;
+    let mismatch = cx.policy.on_mismatch != OnMismatch::Ignore && stored.body.sha256 != copy.sha256;
     let reply = |meets, event: &Event| Arrival {
         meets,
         mismatch,

@@ -4,9 +4,7 @@ use std::fmt;
 
 use wincode::{SchemaRead, SchemaWrite};
 
-use super::{
-    Body, Change, Context, Event, Finish, Label, Lead, State, Token, What, Writes, brief,
-};
+use super::{Body, Change, Context, Event, Finish, Label, Lead, State, Token, What, Writes, brief};
 use crate::time::Millis;
 
 /// What an operator may ask.
@@ -143,11 +141,9 @@ pub fn expire(event: &Event, cx: &Context<'_>) -> Expiry {
             _ => Expiry::Stays,
         },
         State::Dead if cx.policy.dead_ttl.is_some_and(|ttl| age >= ttl) => Expiry::Forget,
-        State::Open
-        | State::Dead
-        | State::Held
-        | State::Queued { .. }
-        | State::InFlight { .. } => Expiry::Stays,
+        State::Open | State::Dead | State::Held | State::Queued { .. } | State::InFlight { .. } => {
+            Expiry::Stays
+        },
     }
 }
 
@@ -157,7 +153,23 @@ impl Event {
         let mut event = self.clone();
         let mut writes = Writes::default();
         event.body.held = None;
+        event.kept.clear();
         event.tell(What::BodyDropped, now, &mut writes);
+        Change { event: Some(event), writes, reply: () }
+    }
+
+    /// The event after its body (or else its recorded answer) could not be read: Held, so
+    /// that neither half of it is ever served.
+    pub fn lost(&self, body: bool, now: Millis) -> Change<()> {
+        let mut event = self.clone();
+        let mut writes = Writes::default();
+        if body {
+            event.body.held = None;
+        } else {
+            event.finish = None;
+        }
+        event.owed = true;
+        event.enter(State::Held, What::Damaged, now, &mut writes);
         Change { event: Some(event), writes, reply: () }
     }
 }
