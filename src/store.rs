@@ -2,6 +2,7 @@
 //! when it returns, or one read.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -32,6 +33,9 @@ pub use redb::RedbStore;
 /// Where events are kept.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug {
+    /// What a copy meets, if a read is enough to tell; `None`: it must [`Store::arrive`].
+    fn look(&self, copy: &Copy) -> Result<Option<Arrived>, Unavailable>;
+
     /// A copy arrives. Without a need to write, a read answers.
     async fn arrive(&self, copy: Copy, payload: Payload) -> Result<Arrived, Unavailable>;
 
@@ -248,12 +252,19 @@ pub struct Payload {
     pub headers: Vec<(String, Vec<u8>)>,
     /// The raw body.
     pub body: Vec<u8>,
+    /// The address the delivery came from, as text.
+    pub from: Option<String>,
+    /// Whether it came over TLS.
+    pub https: bool,
 }
 
-impl From<&Delivery> for Payload {
-    fn from(delivery: &Delivery) -> Self {
+impl Payload {
+    /// The delivery as it is stored.
+    pub fn new(delivery: &Delivery, from: Option<IpAddr>, https: bool) -> Self {
         let headers = delivery.headers.iter();
         Self {
+            from: from.map(|address| address.to_string()),
+            https,
             method: delivery.method.to_string(),
             query: delivery.query.clone(),
             headers: headers.map(|(n, v)| (n.to_string(), v.as_bytes().to_vec())).collect(),

@@ -122,8 +122,7 @@ impl RedbStore {
         })
     }
 
-    /// What a copy meets, if a read is enough to tell.
-    fn look(&self, copy: &Copy) -> Result<Option<Arrived>, Failure> {
+    fn read_arrival(&self, copy: &Copy) -> Result<Option<Arrived>, Failure> {
         let Ok(db) = self.database() else { return Ok(None) };
         let txn = db.begin_read()?;
         let (keys, events) = (txn.open_table(tables::KEYS)?, txn.open_table(tables::EVENTS)?);
@@ -210,12 +209,17 @@ fn refused(error: TrySendError<Op>) -> Unavailable {
 
 #[async_trait]
 impl Store for RedbStore {
-    async fn arrive(&self, copy: Copy, payload: Payload) -> Result<Arrived, Unavailable> {
-        match self.look(&copy) {
-            Ok(Some(arrived)) => return Ok(arrived),
-            Ok(None) => {},
+    fn look(&self, copy: &Copy) -> Result<Option<Arrived>, Unavailable> {
+        Ok(self.read_arrival(copy).unwrap_or_else(|error| {
             // The writer meets the same trouble, and knows what to do about it.
-            Err(error) => tracing::debug!(%error, "a read failed"),
+            tracing::debug!(%error, "a read failed");
+            None
+        }))
+    }
+
+    async fn arrive(&self, copy: Copy, payload: Payload) -> Result<Arrived, Unavailable> {
+        if let Some(arrived) = self.look(&copy)? {
+            return Ok(arrived);
         }
         if self.disk_low.load(Ordering::Relaxed) {
             return Err(Unavailable::DiskLow);

@@ -58,6 +58,8 @@ fn copy(id: &str, body: &str) -> (Copy, Payload) {
         query: None,
         headers: vec![("x-id".to_owned(), b"1".to_vec())],
         body: body.as_bytes().to_vec(),
+        from: None,
+        https: false,
     };
     (copy, payload)
 }
@@ -171,7 +173,7 @@ async fn a_second_process_on_the_file_is_told_so() {
 
 #[test]
 fn boots_differ() {
-    let rules = || super::verbs::Rules::new(BTreeMap::new(), clock()).boot;
+    let rules = || verbs::Rules::new(BTreeMap::new(), clock()).boot;
     let (one, other): (Boot, Boot) = (rules(), rules());
     assert_ne!(one, other);
 }
