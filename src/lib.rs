@@ -9,6 +9,10 @@
 
 // The wiring.
 pub mod config;
+pub mod server;
+
+// The way of one webhook.
+pub mod deliver;
 
 // The pure core: no clock, no I/O.
 pub mod key;
