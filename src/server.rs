@@ -1,0 +1,3 @@
+//! The wiring: open, recover, listen, drain under a deadline.
+
+pub mod conn;
