@@ -239,8 +239,8 @@ impl Retry {
     /// The delay after failure number `failures` (1, 2, ...). `draw` is in `0.0..1.0`.
     pub fn delay(&self, failures: u32, draw: f64) -> Duration {
         let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX);
-        let nominal = (self.first.as_secs_f64() * self.factor.powi(exponent))
-            .min(self.max.as_secs_f64());
+        let nominal =
+            (self.first.as_secs_f64() * self.factor.powi(exponent)).min(self.max.as_secs_f64());
         let seconds = if self.jitter { nominal * draw } else { nominal };
         Duration::try_from_secs_f64(seconds).unwrap_or(self.max)
     }
@@ -277,7 +277,8 @@ impl<R> Change<R> {
         Self { event: None, writes: Writes::default(), reply }
     }
 
-    /// Whether anything must be written; if not, a read was enough to decide.
+    /// Whether nothing is to be written and a read was enough to decide. Not for
+    /// [`operate`], where no event to store means: forget it.
     pub fn is_none(&self) -> bool {
         self.event.is_none()
     }

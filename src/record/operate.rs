@@ -4,9 +4,7 @@ use std::fmt;
 
 use wincode::{SchemaRead, SchemaWrite};
 
-use super::{
-    Body, Change, Context, Event, Finish, Label, Lead, State, Token, What, Writes, brief,
-};
+use super::{Body, Change, Context, Event, Finish, Label, Lead, State, Token, What, Writes, brief};
 use crate::time::Millis;
 
 /// What an operator may ask.
@@ -143,11 +141,9 @@ pub fn expire(event: &Event, cx: &Context<'_>) -> Expiry {
             _ => Expiry::Stays,
         },
         State::Dead if cx.policy.dead_ttl.is_some_and(|ttl| age >= ttl) => Expiry::Forget,
-        State::Open
-        | State::Dead
-        | State::Held
-        | State::Queued { .. }
-        | State::InFlight { .. } => Expiry::Stays,
+        State::Open | State::Dead | State::Held | State::Queued { .. } | State::InFlight { .. } => {
+            Expiry::Stays
+        },
     }
 }
 
