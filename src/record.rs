@@ -41,7 +41,10 @@ pub use settle::{Settled, Settlement, settle};
 pub const KEPT_COPIES: usize = 3;
 
 /// The fencing number of a claim: drawn from one counter of the store, never repeated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, SchemaRead, SchemaWrite)]
+/// Never 0, which stands for no claim.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, SchemaRead, SchemaWrite,
+)]
 pub struct Token(pub u64);
 
 /// A random id drawn at each start of the process; never the machine's.
@@ -403,6 +406,11 @@ impl Verdict {
             Self::NotSent => "not_sent",
         }
     }
+}
+
+impl Token {
+    /// What an event bears that was never claimed.
+    pub(crate) const NONE: Self = Self(0);
 }
 
 impl Event {

@@ -1,7 +1,8 @@
 //! A verified copy arrives: who attempts, who waits, who is answered from the record.
 
 use super::{
-    Body, Change, Context, Event, Finish, KEPT_COPIES, Lead, Mode, OnMismatch, State, What, Writes,
+    Body, Change, Context, Event, Finish, KEPT_COPIES, Lead, Mode, OnMismatch, State, Token, What,
+    Writes,
 };
 use crate::time::Millis;
 
@@ -102,7 +103,7 @@ fn first(copy: &Copy, cx: &Context<'_>) -> Change<Arrival> {
         owed: false,
         doubt: false,
         finish: None,
-        token: super::Token::default(),
+        token: Token::NONE,
         attempt: 0,
         budget: 0,
         body: Body { sha256: copy.sha256, bytes: copy.bytes, held: Some(cx.now) },

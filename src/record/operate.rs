@@ -171,7 +171,7 @@ pub fn damaged(id: &str, attempt: u32, entries: u32, now: Millis) -> Change<()> 
         owed: true,
         doubt: true,
         finish: None,
-        token: Token::default(),
+        token: Token::NONE,
         attempt,
         budget: 0,
         body: Body { sha256: [0; 32], bytes: 0, held: None },

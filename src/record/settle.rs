@@ -33,7 +33,7 @@ pub fn settle(
     cx: &Context<'_>,
 ) -> Change<Settled> {
     let Some(stored) = stored else { return Change::none(Settled::Stale) };
-    if stored.token != token || stored.state == State::Done {
+    if stored.token != token || token == Token::NONE || stored.state == State::Done {
         return Change::none(Settled::Stale);
     }
     let mut event = stored.clone();
