@@ -64,8 +64,12 @@ pub fn settle(
             }
         },
         Verdict::NotSent => {
-            event.budget = event.budget.saturating_add(1);
-            let state = if event.owed { State::Queued { due: cx.now } } else { State::Open };
+            let state = if event.owed {
+                event.budget = event.budget.saturating_add(1);
+                State::Queued { due: cx.now }
+            } else {
+                State::Open
+            };
             event.enter(state, what, cx.now, &mut writes);
         },
     }
