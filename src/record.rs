@@ -413,6 +413,16 @@ impl Token {
     pub(crate) const NONE: Self = Self(0);
 }
 
+impl Body {
+    /// The body of a damaged record: no copy differs from it, the next one becomes it.
+    const UNKNOWN: Self = Self { sha256: [0; 32], bytes: 0, held: None };
+
+    /// Whether bytes of this SHA-256 are no other body.
+    fn agrees_with(&self, sha256: [u8; 32]) -> bool {
+        self.sha256 == sha256 || *self == Self::UNKNOWN
+    }
+}
+
 impl Event {
     /// The source's name: the part of the id before the first colon.
     pub fn source(&self) -> &str {

@@ -59,8 +59,8 @@ pub enum Meets {
 /// Decides what a copy of `stored` meets.
 pub fn arrive(stored: Option<&Event>, copy: &Copy, cx: &Context<'_>) -> Change<Arrival> {
     let Some(stored) = stored else { return first(copy, cx) };
-    let mismatch =
-        cx.policy.on_mismatch != OnMismatch::Ignore && stored.body.sha256 != copy.sha256;
+    let agrees = stored.body.agrees_with(copy.sha256);
+    let mismatch = cx.policy.on_mismatch != OnMismatch::Ignore && !agrees;
     let reply = |meets, event: &Event| Arrival {
         meets,
         mismatch,
@@ -78,7 +78,7 @@ pub fn arrive(stored: Option<&Event>, copy: &Copy, cx: &Context<'_>) -> Change<A
     let mut writes = Writes::default();
     if mismatch {
         writes.keep_copy = keep(&mut event, copy.sha256, None, cx.now, &mut writes);
-    } else if event.body.held.is_none() && event.body.sha256 == copy.sha256 {
+    } else if event.body.held.is_none() && agrees {
         writes.body = true;
         event.body = copy.body(cx.now);
         event.tell(What::BodyRestored, cx.now, &mut writes);

@@ -174,7 +174,7 @@ pub fn damaged(id: &str, attempt: u32, entries: u32, now: Millis) -> Change<()> 
         token: Token::NONE,
         attempt,
         budget: 0,
-        body: Body { sha256: [0; 32], bytes: 0, held: None },
+        body: Body::UNKNOWN,
         kept: Vec::new(),
         entries,
     };
