@@ -50,6 +50,10 @@ fn every_act_is_refused_while_an_attempt_is_open() {
     for act in ACTS {
         let mut desk = Desk::proxy().with_copy();
         assert_eq!(desk.operate(act), Err(Refused::InFlight));
+
+        let mut desk = Desk::queue().with_copy();
+        desk.take();
+        assert_eq!(desk.operate(act), Err(Refused::InFlight));
     }
 }
 
@@ -186,6 +190,17 @@ fn only_done_loses_its_body_and_only_after_keep() {
         let expected = if label == Label::Done { Expiry::DropBody } else { Expiry::Stays };
         assert_eq!(desk.expire(), expected, "{label:?}");
     }
+}
+
+#[test]
+fn keep_counts_from_the_moment_of_done() {
+    let mut desk = Desk::queue().with_copy();
+    desk.wait(4 * DAY);
+    desk.take();
+    desk.settle(Verdict::Success);
+    assert_eq!(desk.expire(), Expiry::Stays);
+    desk.wait(3 * DAY);
+    assert_eq!(desk.expire(), Expiry::DropBody);
 }
 
 #[test]

@@ -204,10 +204,12 @@ fn done_under_redelivery_ends_as_done_and_never_dead() {
             desk.settle(Verdict::Success);
             let finish = desk.event().finish;
             desk.redeliver(true).unwrap();
-            while desk.label() == Label::Queued {
-                desk.take();
-                desk.settle(verdict);
-                assert_eq!(desk.writes.answer, None, "the recorded answer never changes");
+            for _ in 0..3 {
+                if desk.label() == Label::Queued {
+                    desk.take();
+                    desk.settle(verdict);
+                    assert_eq!(desk.writes.answer, None, "the recorded answer never changes");
+                }
             }
             assert_eq!((desk.label(), desk.event().finish), (Label::Done, finish));
         }
