@@ -21,6 +21,8 @@
 //! never taken back. It picks how a copy is answered: as in proxy mode until owed, as
 //! in queue mode from then on.
 
+#![expect(clippy::mem_forget, reason = "what wincode's derive expands to")]
+
 use std::time::Duration;
 
 use wincode::{SchemaRead, SchemaWrite};
@@ -41,6 +43,7 @@ pub use settle::{Settled, Settlement, settle};
 pub const KEPT_COPIES: usize = 3;
 
 /// The fencing number of a claim: drawn from one counter of the store, never repeated.
+/// Never 0, which stands for no claim.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, SchemaRead, SchemaWrite,
 )]
@@ -279,7 +282,8 @@ impl<R> Change<R> {
         Self { event: None, writes: Writes::default(), reply }
     }
 
-    /// Whether anything must be written; if not, a read was enough to decide.
+    /// Whether nothing is to be written and a read was enough to decide. Not for
+    /// [`operate`], where no event to store means: forget it.
     pub fn is_none(&self) -> bool {
         self.event.is_none()
     }
@@ -403,6 +407,21 @@ impl Verdict {
             Self::Unknown => "unknown",
             Self::NotSent => "not_sent",
         }
+    }
+}
+
+impl Token {
+    /// What an event bears that was never claimed.
+    pub(crate) const NONE: Self = Self(0);
+}
+
+impl Body {
+    /// The body of a damaged record: no copy differs from it, the next one becomes it.
+    const UNKNOWN: Self = Self { sha256: [0; 32], bytes: 0, held: None };
+
+    /// Whether bytes of this SHA-256 are no other body.
+    fn agrees_with(&self, sha256: [u8; 32]) -> bool {
+        self.sha256 == sha256 || *self == Self::UNKNOWN
     }
 }
 

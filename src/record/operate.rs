@@ -68,15 +68,14 @@ pub enum Expiry {
 
 /// The queue takes a due event. `None`: it is not due after all.
 pub fn take(stored: &Event, cx: &Context<'_>) -> Option<Change<Lead>> {
-    match stored.state {
-        State::Queued { due } if due <= cx.now => {
-            let mut event = stored.clone();
-            let mut writes = Writes::default();
-            let reply = event.claim(cx, &mut writes);
-            Some(Change { event: Some(event), writes, reply })
-        },
-        _ => None,
+    let State::Queued { due } = stored.state else { return None };
+    if due > cx.now {
+        return None;
     }
+    let mut event = stored.clone();
+    let mut writes = Writes::default();
+    let reply = event.claim(cx, &mut writes);
+    Some(Change { event: Some(event), writes, reply })
 }
 
 /// Does what an operator asks. `Ok` with no event to store means: forget it.
@@ -187,10 +186,10 @@ pub fn damaged(id: &str, attempt: u32, entries: u32, now: Millis) -> Change<()> 
         owed: true,
         doubt: true,
         finish: None,
-        token: Token::default(),
+        token: Token::NONE,
         attempt,
         budget: 0,
-        body: Body { sha256: [0; 32], bytes: 0, held: None },
+        body: Body::UNKNOWN,
         kept: Vec::new(),
         entries,
     };
