@@ -28,7 +28,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{KEPT, PASSED, Reply, Report, provider_answer};
+pub use answer::{KEPT, PASSED, Report, provider_answer};
 pub use dial::{BadTarget, Trust};
 
 use answer::Body;
@@ -45,8 +45,6 @@ pub struct Attempt<'a> {
     pub number: u32,
     /// Whether an earlier attempt's outcome is unknown.
     pub doubt: bool,
-    /// Whether the event is owed: then it is signed by us, if the source has `sign_with`.
-    pub owed: bool,
     /// When the event's first copy arrived.
     pub received: Millis,
     /// The true wall-clock time, for the signature.

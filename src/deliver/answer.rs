@@ -11,6 +11,8 @@ use tokio::time::{Instant, timeout_at};
 use super::headers::end_to_end;
 use super::line::Line;
 use crate::record::{Answer, Settlement, Verdict};
+use crate::reply::Reply;
+use crate::telemetry::Outcome;
 
 /// The longest body of an answer that is kept for copies, in bytes.
 pub const KEPT: usize = 64 * 1024;
@@ -32,7 +34,7 @@ pub struct Report {
 
 impl Report {
     /// No answer came.
-    pub(super) fn without(verdict: Verdict, detail: String) -> Self {
+    pub fn without(verdict: Verdict, detail: String) -> Self {
         let settlement = Settlement { verdict, answer: None, detail };
         Self { settlement, body: Bytes::new(), whole: true }
     }
@@ -126,47 +128,35 @@ impl Body {
     }
 }
 
-/// What the provider of a first copy is answered, in proxy mode.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply {
-    /// The HTTP status.
-    pub status: u16,
-    /// The headers, without `Content-Length` and `Oncegate-Outcome`.
-    pub headers: Vec<(String, Vec<u8>)>,
-    /// The body.
-    pub body: Bytes,
-    /// The outcome: `processed`, `failed`, `unknown` or `unavailable`.
-    pub outcome: &'static str,
-}
-
 /// What the provider is answered when its delivery led to `report` and the event is not owed.
 ///
 /// Where `on_unknown` made an unknown outcome Held, the acknowledgement is answered
 /// instead: the store knows that, not the attempt.
 pub fn provider_answer(report: &Report) -> Reply {
-    let bare = |status, outcome| Reply { status, headers: Vec::new(), body: Bytes::new(), outcome };
     let Some(answer) = &report.settlement.answer else {
-        return match report.settlement.verdict {
-            Verdict::Unknown => bare(504, "unknown"),
-            Verdict::NotSent => bare(503, "unavailable"),
-            Verdict::Success | Verdict::Final | Verdict::Failed => bare(502, "failed"),
+        let outcome = match report.settlement.verdict {
+            Verdict::Unknown => Outcome::Unknown,
+            Verdict::NotSent => Outcome::Unavailable,
+            Verdict::Success | Verdict::Final | Verdict::Failed => Outcome::Failed,
         };
+        return Reply::refuse(outcome, &report.settlement.detail);
     };
     let mut headers = answer.headers.clone();
     if !report.whole {
         headers.push(("oncegate-truncated".to_owned(), b"true".to_vec()));
     }
     let (status, outcome) = match (report.settlement.verdict, answer.status) {
-        (Verdict::Success, status) => (status, "processed"),
+        (Verdict::Success, status) => (status, Outcome::Processed),
         // A redirect would be followed to nowhere; 409 and 410 make some providers
         // retry for ever or switch the hook off.
-        (_, 300..=399 | 409 | 410) => (502, "failed"),
-        (Verdict::Final, status) | (_, status @ (429 | 500..=599)) => (status, "failed"),
-        _ => (502, "failed"),
+        (_, 300..=399 | 409 | 410) => (502, Outcome::Failed),
+        (Verdict::Final, status) | (_, status @ (429 | 500..=599)) => (status, Outcome::Failed),
+        _ => (502, Outcome::Failed),
     };
     if status != answer.status {
         let told = answer.status.to_string().into_bytes();
         headers.push(("oncegate-upstream-status".to_owned(), told));
     }
-    Reply { status, headers, body: report.body.clone(), outcome }
+    let body = report.body.clone();
+    Reply { outcome, status, headers, body, replayed: false, mismatch: false }
 }

@@ -46,7 +46,7 @@ pub(super) fn build(
         headers: end_to_end(&attempt.delivery.headers, is_the_providers),
         ..attempt.delivery.clone()
     };
-    if let Some(signer) = signer.filter(|_| attempt.owed) {
+    if let Some(signer) = signer {
         sent.headers = end_to_end(&sent.headers, |name| !name.starts_with("webhook-"));
         // A Standard Webhooks id must not contain a dot: it separates what is signed.
         signer.sign(&mut sent, &attempt.id.replace('.', "%2E"), attempt.now);

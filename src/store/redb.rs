@@ -221,8 +221,11 @@ impl Store for RedbStore {
         if let Some(arrived) = self.look(&copy)? {
             return Ok(arrived);
         }
-        if self.disk_low.load(Ordering::Relaxed) {
-            return Err(Unavailable::DiskLow);
+        match self.health() {
+            Health::Ready => {},
+            Health::DiskLow => return Err(Unavailable::DiskLow),
+            Health::DiskFull => return Err(Unavailable::DiskFull),
+            Health::Stopped => return Err(Unavailable::Stopped),
         }
         let payload = codec::encode(&payload).map_err(|_| Unavailable::Stopped)?;
         let (reply, receiver) = Reply::new();
