@@ -1,10 +1,148 @@
 //! What each provider does, as data: one TOML file a provider, embedded.
+//!
+//! The facts come from the provider's own libraries and documents; each file names them,
+//! when they were read, and how sure they are.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::record::Mode;
+use crate::{key, time, verify};
+
+#[cfg(test)]
+mod tests;
 
 /// What a copy is answered when there is no recorded answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Acknowledgement {
     /// The HTTP status.
     pub status: u16,
     /// The body.
     pub body: String,
+}
+
+/// What one provider does, and the defaults that follow from it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preset {
+    /// The word in settings: lower case with hyphens.
+    pub name: String,
+    /// The provider's name as it writes it itself.
+    pub title: String,
+    /// How it signs.
+    pub verify: verify::Spec,
+    /// How its events are told apart.
+    pub key: key::Spec,
+    /// What it takes for success.
+    pub acknowledgement: Acknowledgement,
+    /// Whether it sends again what was not answered 2xx.
+    pub retries: bool,
+    /// Proxy, or queue where the provider never retries.
+    #[serde(deserialize_with = "mode")]
+    pub mode: Mode,
+    /// How long a concurrent copy may wait: below the provider's own time-out.
+    #[serde(deserialize_with = "time::deserialize_duration")]
+    pub wait: Duration,
+    /// How long a key is kept: past `horizon`.
+    #[serde(deserialize_with = "time::deserialize_duration")]
+    pub ttl: Duration,
+    /// How long after the first delivery a copy may still come, resent by hand included.
+    #[serde(deserialize_with = "time::deserialize_duration")]
+    pub horizon: Duration,
+    /// The largest body it sends, in bytes.
+    pub max_body: usize,
+    /// Where this is from.
+    pub facts: Facts,
+}
+
+/// Where a preset's facts are from.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    /// URLs, the most authoritative first.
+    pub sources: Vec<String>,
+    /// The month they were read: `2026-11`.
+    pub date: String,
+    /// How sure they are.
+    pub confidence: Confidence,
+    /// What an operator should know: traps, and what could not be confirmed.
+    pub notes: Vec<String>,
+}
+
+/// How sure a preset's facts are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Confidence {
+    /// Checked against test vectors the provider publishes.
+    Vectors,
+    /// Read in the provider's own library; it publishes no vectors.
+    Library,
+    /// Read in documents only.
+    Documents,
+}
+
+impl Preset {
+    /// The shortest secret, in bytes, decoded.
+    pub fn secret_min(&self) -> usize {
+        self.verify.secret_min
+    }
+
+    /// What holds for `provider = "custom"`, whose `verify` must be written in the settings.
+    /// It is not among [`all`].
+    pub fn custom() -> &'static Self {
+        &CUSTOM
+    }
+}
+
+/// The preset called `name`.
+pub fn find(name: &str) -> Option<&'static Preset> {
+    all().iter().find(|preset| preset.name == name)
+}
+
+/// Every preset, in order of their names.
+pub fn all() -> &'static [Preset] {
+    &PRESETS
+}
+
+const FILES: [&str; 3] = [
+    include_str!("presets/standard-webhooks.toml"),
+    include_str!("presets/stripe.toml"),
+    include_str!("presets/svix.toml"),
+];
+
+/// A file that cannot be read is left out; a test sees to it that none is.
+static PRESETS: LazyLock<Vec<Preset>> =
+    LazyLock::new(|| FILES.iter().filter_map(|file| toml::from_str(file).ok()).collect());
+
+/// Careful where nothing is known: a short wait, a long memory, and no header to read a
+/// signature from until the settings name one.
+static CUSTOM: LazyLock<Preset> = LazyLock::new(|| Preset {
+    name: "custom".to_owned(),
+    title: "Custom".to_owned(),
+    verify: verify::Spec::new(verify::Scheme::HmacSha256, ""),
+    key: key::Spec::default(),
+    acknowledgement: Acknowledgement { status: 200, body: String::new() },
+    retries: true,
+    mode: Mode::Proxy,
+    wait: Duration::from_secs(4),
+    ttl: Duration::from_hours(35 * 24),
+    horizon: Duration::from_hours(30 * 24),
+    max_body: 1 << 20,
+    facts: Facts {
+        sources: Vec::new(),
+        date: String::new(),
+        confidence: Confidence::Documents,
+        notes: Vec::new(),
+    },
+});
+
+fn mode<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Mode, D::Error> {
+    match String::deserialize(from)?.as_str() {
+        "proxy" => Ok(Mode::Proxy),
+        "queue" => Ok(Mode::Queue),
+        other => Err(serde::de::Error::unknown_variant(other, &["proxy", "queue"])),
+    }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::de::{Deserialize, Deserializer, Error};
 use wincode::{SchemaRead, SchemaWrite};
 
 /// A moment in milliseconds since the Unix epoch.
@@ -39,4 +40,31 @@ impl fmt::Display for Millis {
             Err(_) => write!(f, "{}ms", self.0),
         }
     }
+}
+
+/// A duration as settings write it: an integer and `ms`, `s`, `m`, `h` or `d`.
+pub fn duration(text: &str) -> Option<Duration> {
+    let (count, unit) =
+        text.split_at_checked(text.bytes().take_while(u8::is_ascii_digit).count())?;
+    let unit = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    count.parse::<u64>().ok()?.checked_mul(unit).map(Duration::from_millis)
+}
+
+/// Reads a [`duration`], for `#[serde(deserialize_with)]`.
+pub(crate) fn deserialize_duration<'de, D, T>(from: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: From<Duration>,
+{
+    let text = String::deserialize(from)?;
+    let wrong =
+        || D::Error::custom(format!("\"{text}\" is not a duration such as \"30s\" or \"35d\""));
+    duration(&text).map(T::from).ok_or_else(wrong)
 }

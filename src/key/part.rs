@@ -1,0 +1,145 @@
+//! One part of a key: where it is, and its text.
+
+use std::borrow::Cow;
+
+use http::{HeaderMap, HeaderName};
+
+use super::Unkeyed;
+use super::json::{self, Scalar};
+use crate::verify::{SpecError, Verified};
+
+/// One part of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Header(HeaderName),
+    /// The decoded steps of an RFC 6901 pointer.
+    Json(Vec<String>),
+    Form(String),
+    Query(String),
+    SignedId,
+}
+
+impl Part {
+    /// Reads `KIND:WHERE`.
+    pub(super) fn parse(text: &str) -> Result<Self, SpecError> {
+        let wrong = |problem: &str| SpecError::new("parts", format!("has \"{text}\", {problem}"));
+        let kinds = "which is none of header:NAME, json:/pointer, form:NAME, query:NAME, signed:id";
+        match text.split_once(':').ok_or_else(|| wrong(kinds))? {
+            (_, "") => Err(wrong("which does not say where the part is")),
+            ("header", name) => HeaderName::try_from(name)
+                .map(Self::Header)
+                .map_err(|_invalid| wrong("which is no header's name")),
+            ("json", at) => pointer(at).map(Self::Json).ok_or_else(|| {
+                wrong("which is no JSON pointer (/a/0, with ~0 for ~ and ~1 for /)")
+            }),
+            ("form", name) => Ok(Self::Form(name.to_owned())),
+            ("query", name) => Ok(Self::Query(name.to_owned())),
+            ("signed", "id") => Ok(Self::SignedId),
+            _ => Err(wrong(kinds)),
+        }
+    }
+
+    /// Appends the part's text to `key`.
+    pub(super) fn write(&self, verified: &Verified, key: &mut String) -> Result<(), Unkeyed> {
+        let delivery = verified.delivery();
+        match self {
+            Self::Header(name) => write_text(header(&delivery.headers, name)?, key),
+            Self::Form(name) => write_text(&field(&delivery.body, name)?, key),
+            Self::Query(name) => {
+                write_text(&field(delivery.query.as_deref().unwrap_or("").as_bytes(), name)?, key)
+            },
+            Self::SignedId => write_text(verified.signed_id().ok_or(Unkeyed::Missing)?, key),
+            Self::Json(path) => match json::find(&delivery.body, path)? {
+                Scalar::Text(text) => write_text(&text, key),
+                Scalar::Token(token) => {
+                    key.push('=');
+                    key.push_str(token);
+                    Ok(())
+                },
+            },
+        }
+    }
+}
+
+/// The steps of an RFC 6901 pointer.
+fn pointer(text: &str) -> Option<Vec<String>> {
+    let steps = text.strip_prefix('/')?.split('/');
+    steps
+        .map(|step| {
+            let escaped = step.split('~').skip(1).all(|after| after.starts_with(['0', '1']));
+            escaped.then(|| step.replace("~1", "/").replace("~0", "~"))
+        })
+        .collect()
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a str, Unkeyed> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Err(Unkeyed::Missing),
+        (Some(_), Some(_)) => Err(Unkeyed::Repeated),
+        (Some(value), None) => {
+            std::str::from_utf8(value.as_bytes()).map_err(|_not_utf8| Unkeyed::Broken)
+        },
+    }
+}
+
+/// The value of `name` in `application/x-www-form-urlencoded` bytes. Other fields may be in
+/// any character set (PayPal still sends windows-1252); this one must be UTF-8.
+fn field(encoded: &[u8], name: &str) -> Result<String, Unkeyed> {
+    let mut found = None;
+    for pair in encoded.split(|byte| *byte == b'&') {
+        let mut halves = pair.splitn(2, |byte| *byte == b'=');
+        let key = unescape(halves.next().unwrap_or_default());
+        if key.as_deref() == Some(name.as_bytes())
+            && found.replace(halves.next().unwrap_or_default()).is_some()
+        {
+            return Err(Unkeyed::Repeated);
+        }
+    }
+    let value = unescape(found.ok_or(Unkeyed::Missing)?).ok_or(Unkeyed::Broken)?;
+    String::from_utf8(value.into_owned()).map_err(|_not_utf8| Unkeyed::Broken)
+}
+
+/// Decodes `+` and `%41`; nothing if a `%` has no two hex digits after it.
+fn unescape(text: &[u8]) -> Option<Cow<'_, [u8]>> {
+    if !text.iter().any(|byte| matches!(byte, b'+' | b'%')) {
+        return Some(Cow::Borrowed(text));
+    }
+    let mut plain = Vec::with_capacity(text.len());
+    let mut bytes = text.iter();
+    while let Some(byte) = bytes.next() {
+        plain.push(match byte {
+            b'+' => b' ',
+            b'%' => match (bytes.next().and_then(digit), bytes.next().and_then(digit)) {
+                (Some(high), Some(low)) => high << 4 | low,
+                _ => return None,
+            },
+            other => *other,
+        });
+    }
+    Some(Cow::Owned(plain))
+}
+
+fn digit(byte: &u8) -> Option<u8> {
+    char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+/// Percent-encodes `text` but for `A-Z a-z 0-9 - . _ ~`.
+fn write_text(text: &str, key: &mut String) -> Result<(), Unkeyed> {
+    const HEX: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
+    if text.is_empty() {
+        return Err(Unkeyed::Empty);
+    }
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            key.push(char::from(byte));
+        } else {
+            key.push('%');
+            key.extend(
+                [byte >> 4, byte & 15].iter().filter_map(|half| HEX.get(usize::from(*half))),
+            );
+        }
+    }
+    Ok(())
+}

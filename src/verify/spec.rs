@@ -1,0 +1,228 @@
+//! What a provider signs and how it writes it down, as data: `[sources.NAME.verify]` and the
+//! same table of a preset.
+
+use std::fmt;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use serde::Deserialize;
+
+use crate::time;
+
+/// A signature scheme. Only `scheme` and `header` are needed.
+///
+/// A scheme whose header set has two names is written once: `header = "*-signature"`,
+/// `timestamp = "header:*-timestamp"`, `id = "*-id"`, `families = ["svix", "webhook"]`. The
+/// first family of which every header is there is used, whole; headers of two families are
+/// never mixed.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// The algorithm; nothing in a request can choose another.
+    pub scheme: Scheme,
+    /// The header that carries the signature; `*` stands for the family.
+    #[serde(default)]
+    pub header: String,
+    /// What `*` stands for in the names of headers, in order of preference.
+    #[serde(default)]
+    pub families: Vec<String>,
+    /// How the header is written.
+    #[serde(default)]
+    pub layout: Layout,
+    /// The key (`pairs`) or the version (`versioned`) of the signatures that count.
+    #[serde(default)]
+    pub version: String,
+    /// What separates the items of `pairs`: a comma unless stated.
+    #[serde(default = "comma")]
+    pub separator: char,
+    /// How the bytes of a signature are written.
+    #[serde(default)]
+    pub encoding: Encoding,
+    /// What a `plain` signature begins with, such as `sha256=`.
+    #[serde(default)]
+    pub prefix: String,
+    /// What is signed: text with `{body}`, `{timestamp}`, `{id}`, `{header:NAME}`.
+    #[serde(default = "body")]
+    pub signed: String,
+    /// Where the timestamp is, in Unix seconds: `header:NAME`, or `key:NAME` of `pairs`.
+    #[serde(default)]
+    pub timestamp: Option<String>,
+    /// The header with the signed id; `*` stands for the family.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// How far the timestamp may be from now, either way; `5m` unless stated.
+    #[serde(default, deserialize_with = "time::deserialize_duration")]
+    pub tolerance: Option<Duration>,
+    /// How a configured secret is written.
+    #[serde(default)]
+    pub secret_format: SecretFormat,
+    /// Removed from a configured secret before it is decoded, if it is there.
+    #[serde(default)]
+    pub secret_prefix: String,
+    /// The shortest secret, in bytes, decoded.
+    #[serde(default = "shortest")]
+    pub secret_min: usize,
+}
+
+fn comma() -> char {
+    ','
+}
+
+fn body() -> String {
+    "{body}".to_owned()
+}
+
+fn shortest() -> usize {
+    16
+}
+
+impl Spec {
+    /// The default tolerance: that of Stripe's, Svix's and Slack's own libraries.
+    pub const TOLERANCE: Duration = Duration::from_mins(5);
+
+    /// A plain signature in `header`, everything else as by default.
+    pub fn new(scheme: Scheme, header: &str) -> Self {
+        Self {
+            scheme,
+            header: header.to_owned(),
+            families: Vec::new(),
+            layout: Layout::default(),
+            version: String::new(),
+            separator: comma(),
+            encoding: Encoding::default(),
+            prefix: String::new(),
+            signed: body(),
+            timestamp: None,
+            id: None,
+            tolerance: None,
+            secret_format: SecretFormat::default(),
+            secret_prefix: String::new(),
+            secret_min: shortest(),
+        }
+    }
+
+    /// Whether everything passes: the scheme is `none`, and there are no secrets.
+    pub fn is_open(&self) -> bool {
+        self.scheme == Scheme::None
+    }
+
+    /// The tolerance in seconds, checked.
+    pub(super) fn tolerance_seconds(&self) -> Result<u64, SpecError> {
+        let wrong = |problem| Err(SpecError::new("tolerance", problem));
+        match self.tolerance {
+            Some(_) if self.timestamp.is_none() => wrong("needs `timestamp` to say where that is"),
+            // In Stripe's libraries 0 turns the check off, which would surprise.
+            Some(short) if short < Duration::from_secs(1) => wrong("must be at least 1s"),
+            Some(tolerance) => Ok(tolerance.as_secs()),
+            None => Ok(Self::TOLERANCE.as_secs()),
+        }
+    }
+}
+
+/// The algorithm of a scheme.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Scheme {
+    /// `hmac-sha256`.
+    HmacSha256,
+    /// `hmac-sha1`: only for providers that have nothing better; still unbroken as a MAC.
+    HmacSha1,
+    /// `hmac-sha512`.
+    HmacSha512,
+    /// `none`: everything passes.
+    None,
+}
+
+impl Scheme {
+    /// The keyed hash; nothing for `none`.
+    pub(super) fn hmac(self) -> Option<hmac::Algorithm> {
+        match self {
+            Self::HmacSha256 => Some(hmac::HMAC_SHA256),
+            Self::HmacSha1 => Some(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY),
+            Self::HmacSha512 => Some(hmac::HMAC_SHA512),
+            Self::None => None,
+        }
+    }
+}
+
+impl TryFrom<String> for Scheme {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<Self, String> {
+        let have = "hmac-sha256, hmac-sha1, hmac-sha512 and none";
+        match word.as_str() {
+            "hmac-sha256" => Ok(Self::HmacSha256),
+            "hmac-sha1" => Ok(Self::HmacSha1),
+            "hmac-sha512" => Ok(Self::HmacSha512),
+            "none" => Ok(Self::None),
+            "ed25519" | "ecdsa-p256-sha256" | "rsa-sha256" | "token" | "basic" => {
+                Err(format!("scheme \"{word}\" is not in this version, which has {have}"))
+            },
+            _ => Err(format!("unknown scheme \"{word}\": there are {have}")),
+        }
+    }
+}
+
+/// How a signature header is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layout {
+    /// One signature after the prefix: GitHub, Slack, Shopify.
+    #[default]
+    Plain,
+    /// `t=1614265330,v1=<signature>,v1=<signature>,v0=..`: Stripe, Paddle. Unknown keys are ignored.
+    Pairs,
+    /// `v1,<signature> v1a,<signature>`: Standard Webhooks. Unknown versions are ignored.
+    Versioned,
+}
+
+/// How the bytes of a signature are written. One spelling each, so that no byte of a
+/// signature can be changed and still pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Encoding {
+    /// Lower case, as every provider with a preset writes it.
+    #[default]
+    Hex,
+    /// Upper case.
+    HexUpper,
+    /// The standard alphabet, with padding.
+    Base64,
+}
+
+/// How a configured secret is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SecretFormat {
+    /// Its bytes are the secret.
+    #[default]
+    Utf8,
+    /// The standard alphabet; padding may be left out.
+    Base64,
+    /// Either case.
+    Hex,
+}
+
+/// Why a spec or its secrets cannot be used. Never shows a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpecError {
+    /// The setting at fault: a field of the spec, or `secrets`.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl SpecError {
+    /// `field` is at fault, because it `problem`.
+    pub(crate) fn new(field: &'static str, problem: impl Into<String>) -> Self {
+        Self { field, problem: problem.into() }
+    }
+}
+
+impl fmt::Display for SpecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` {}", self.field, self.problem)
+    }
+}
+
+impl std::error::Error for SpecError {}
