@@ -1,5 +1,6 @@
 //! The private listener: health, metrics, and the story of one event.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -139,7 +140,7 @@ fn tell(story: &Story) -> Value {
         "answer": story.answer.as_ref().map(tell_answer),
         "deliveries": {
             "total": story.deliveries.counts.iter().map(|(_, count)| count).sum::<u64>(),
-            "by_outcome": story.deliveries.counts.iter().cloned().collect::<serde_json::Map<_, _>>(),
+            "by_outcome": story.deliveries.counts.iter().cloned().collect::<BTreeMap<_, _>>(),
             "first": story.deliveries.first.iter().map(tell_delivery).collect::<Vec<_>>(),
             "last": story.deliveries.last.iter().map(tell_delivery).collect::<Vec<_>>(),
         },

@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::deliver::Trust;
 use crate::gate::{Gate, Life};
 use crate::ingress::Ingress;
-use crate::store::{Medium, RedbStore};
+use crate::store::{Medium, RedbStore, Store as _};
 use crate::{queue, upkeep};
 
 pub mod conn;

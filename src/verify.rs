@@ -202,9 +202,6 @@ impl Verifier {
     pub fn is_open(&self) -> bool {
         self.0.is_none()
     }
-
-    /// Signs `delivery` as the event `id`, as of `now`.
-    pub fn sign(&self, _delivery: &mut Delivery, _id: &str, _now: Millis) {}
 }
 
 impl Hmac {

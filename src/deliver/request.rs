@@ -29,6 +29,8 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 pub(super) enum Unsendable {
     #[error("the event's key cannot be a header")]
     Header(#[from] InvalidHeaderValue),
+    #[error("it cannot be signed: a header that is signed is missing")]
+    Signature,
     #[error("the query cannot be sent: {0}")]
     Query(#[from] http::uri::InvalidUri),
     #[error("the request cannot be made: {0}")]
@@ -48,8 +50,8 @@ pub(super) fn build(
     };
     if let Some(signer) = signer {
         sent.headers = end_to_end(&sent.headers, |name| !name.starts_with("webhook-"));
-        // A Standard Webhooks id must not contain a dot: it separates what is signed.
-        signer.sign(&mut sent, &attempt.id.replace('.', "%2E"), attempt.now);
+        // A dot in the id becomes %2E: in Standard Webhooks it separates what is signed.
+        signer.sign(&mut sent, attempt.id, attempt.now).map_err(|_| Unsendable::Signature)?;
     }
     let mut headers = sent.headers;
     headers.insert(HOST, host.clone());
