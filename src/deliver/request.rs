@@ -12,7 +12,7 @@ use http_body_util::Full;
 
 use super::Attempt;
 use super::headers::end_to_end;
-use crate::verify::{Delivery, Verifier};
+use crate::verify::{Delivery, Rejection, Verifier};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const SOURCE: HeaderName = HeaderName::from_static("oncegate-source");
@@ -31,6 +31,8 @@ pub(super) enum Unsendable {
     Header(#[from] InvalidHeaderValue),
     #[error("the query cannot be sent: {0}")]
     Query(#[from] http::uri::InvalidUri),
+    #[error("the attempt cannot be signed: {0:?}")]
+    Signature(Rejection),
     #[error("the request cannot be made: {0}")]
     Request(#[from] http::Error),
 }
@@ -49,7 +51,8 @@ pub(super) fn build(
     if let Some(signer) = signer.filter(|_| attempt.owed) {
         sent.headers = end_to_end(&sent.headers, |name| !name.starts_with("webhook-"));
         // A Standard Webhooks id must not contain a dot: it separates what is signed.
-        signer.sign(&mut sent, &attempt.id.replace('.', "%2E"), attempt.now);
+        let id = attempt.id.replace('.', "%2E");
+        signer.sign(&mut sent, &id, attempt.now).map_err(Unsendable::Signature)?;
     }
     let mut headers = sent.headers;
     headers.insert(HOST, host.clone());
