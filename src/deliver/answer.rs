@@ -44,7 +44,9 @@ impl Report {
         let verdict = verdict(head.status, finals);
         let mut detail = match verdict {
             Verdict::Success => String::new(),
-            _ => format!("answered {}", head.status.as_u16()),
+            Verdict::Final | Verdict::Failed | Verdict::Unknown | Verdict::NotSent => {
+                format!("answered {}", head.status.as_u16())
+            },
         };
         if let Some(cut) = &body.cut {
             let dash = if detail.is_empty() { "" } else { ", " };

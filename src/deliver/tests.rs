@@ -109,7 +109,7 @@ async fn before_app(upstream: &Upstream, app: impl Future<Output = ()>) -> Repor
     let attempt = attempt(&delivery);
     let app = async {
         app.await;
-        pending().await
+        pending::<()>().await;
     };
     tokio::select! { report = upstream.attempt(&attempt) => report, () = app => unreachable!() }
 }
@@ -180,7 +180,7 @@ async fn a_tls_handshake_that_hangs_failed_for_sure() {
         let mut stream = app.accept().await;
         stream.read_u8().await.unwrap();
         tokio::time::pause();
-        pending().await
+        pending::<()>().await;
     })
     .await;
     assert_eq!(report.settlement.verdict, Verdict::Failed, "{report:?}");
@@ -201,14 +201,14 @@ async fn a_reset_after_the_request_is_unknown() {
 #[tokio::test]
 async fn a_close_after_the_request_is_unknown() {
     let app = App::listen().await;
-    let (report, _) = while_app(&app.upstream(), app.answer_and_close("")).await;
+    let (report, ()) = while_app(&app.upstream(), app.answer_and_close("")).await;
     assert_eq!(report.settlement.verdict, Verdict::Unknown, "{report:?}");
 }
 
 #[tokio::test]
 async fn a_close_in_the_middle_of_the_head_is_unknown() {
     let app = App::listen().await;
-    let (report, _) =
+    let (report, ()) =
         while_app(&app.upstream(), app.answer_and_close("HTTP/1.1 200 OK\r\nx-")).await;
     assert_eq!(report.settlement.verdict, Verdict::Unknown, "{report:?}");
 }
@@ -216,7 +216,7 @@ async fn a_close_in_the_middle_of_the_head_is_unknown() {
 #[tokio::test]
 async fn what_is_not_http_is_unknown() {
     let app = App::listen().await;
-    let (report, _) =
+    let (report, ()) =
         while_app(&app.upstream(), app.answer_and_close("SSH-2.0-nope\r\n\r\n")).await;
     assert_eq!(report.settlement.verdict, Verdict::Unknown, "{report:?}");
 }
@@ -276,6 +276,9 @@ async fn with_hold_every_attempt_has_a_connection_of_its_own() {
     assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 0);
 }
 
+// For these tests alone, made with `openssl req -x509 -newkey ec -pkeyopt
+// ec_paramgen_curve:prime256v1 -nodes -days 36500 -subj "/CN=oncegate test only"
+// -addext subjectAltName=IP:127.0.0.1,DNS:localhost -addext basicConstraints=critical,CA:FALSE`.
 const CERTIFICATE: &[u8] = include_bytes!("tests/localhost.cert.pem");
 const KEY: &[u8] = include_bytes!("tests/localhost.key.pem");
 
@@ -290,7 +293,7 @@ fn trusting(app: &App, roots: RootCertStore) -> Upstream {
     let target: Uri = format!("https://{}/hook", app.0.local_addr().unwrap()).parse().unwrap();
     let trust = Trust::of(dial::client(roots).unwrap());
     let place = Place::new(&target, &trust).unwrap();
-    Upstream { place, target, ..app.upstream() }
+    Upstream { target, place, ..app.upstream() }
 }
 
 fn acceptor() -> TlsAcceptor {

@@ -182,6 +182,7 @@ async fn connection<S>(
     let mut serving = pin!(
         http1::Builder::new()
             .max_headers(MAX_HEADERS)
+            .max_header_size(MAX_HEAD)
             .max_buf_size(MAX_HEAD)
             // A client that has shut its sending side still reads its answer.
             .half_close(true)

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::*;
 
 /// Long enough never to be over in a test.
-const NEVER: Duration = Duration::from_secs(600);
+const NEVER: Duration = Duration::from_mins(10);
 
 /// Short enough to wait for.
 const SOON: Duration = Duration::from_millis(150);

@@ -33,7 +33,8 @@ struct Now {
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {
-    /// Between requests, since then.
+    /// Between requests, since then. Also while the rest of a head is awaited whose
+    /// beginning came along with the request before: its next byte makes it a head.
     Idle(Instant),
     /// A request's head is coming in, since then. A new connection begins here.
     Head(Instant),
