@@ -1,7 +1,13 @@
 //! File and environment in, a [`Config`] that cannot be invalid out.
+//!
+//! The layers, later ones winning: built-in defaults (written beside the key they belong to),
+//! the file, the environment. A variable `ONCEGATE_SECTION__KEY` reaches every setting:
+//! `ONCEGATE_SERVER__LISTEN`, `ONCEGATE_SOURCES__MY_SHOP__TIMEOUT` (`_` in a source's name
+//! stands for `-`). Its text is the value; a list is written `[400, 422]`; a secret is always
+//! the text as it is; an empty variable counts as not set.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +19,33 @@ use crate::preset::Acknowledgement;
 use crate::record::Policy;
 use crate::verify::Verifier;
 
+mod layers;
+mod problem;
+mod report;
+mod secret;
+mod sections;
+mod source;
+mod table;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub use layers::Environment;
+pub use problem::{Errors, Origin, Problem};
+pub use report::Report;
+
+use problem::Findings;
+use secret::Places;
+use table::Table;
+
+/// Where settings are looked for when no file is named.
+pub const FILES: [&str; 2] = ["config.toml", "/etc/oncegate/config.toml"];
+
 /// Everything an operator set, checked.
 #[derive(Debug)]
 pub struct Config {
+    /// The file the settings came from; `None`: defaults and the environment alone.
+    pub file: Option<PathBuf>,
     /// The listeners.
     pub server: Server,
     /// The redb file.
@@ -24,6 +54,39 @@ pub struct Config {
     pub log: Log,
     /// The sources, in order of their names.
     pub sources: Vec<Arc<Source>>,
+}
+
+impl Config {
+    /// Reads the settings of `file`, or else of the first of [`FILES`] that is there, and of
+    /// the process environment.
+    pub fn open(file: Option<&Path>) -> Result<Self, Errors> {
+        let text = |word: std::ffi::OsString| word.into_string().ok();
+        let env = std::env::vars_os();
+        let env = env.filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect();
+        let found = FILES.iter().map(Path::new).find(|path| path.exists());
+        Self::load(file.or(found), &env)
+    }
+
+    /// Reads the settings of `file`, which must be there if it is named, and of `env`.
+    /// Relative `{ file = ".." }` secrets start from the file's folder.
+    pub fn load(file: Option<&Path>, env: &Environment) -> Result<Self, Errors> {
+        let mut findings = Findings::default();
+        let root = layers::read(&mut findings, file, env).unwrap_or_default();
+        let places = Places { env, folder: findings.folder() };
+        let mut root = Table::new(String::new(), root, &findings);
+        let server = sections::server(root.table("server"), places);
+        let storage = sections::storage(root.table("storage"));
+        let log = sections::log(root.table("log"));
+        let sources = source::all(root.table("sources"), places, server.listen);
+        root.finish();
+        let file = file.map(Path::to_owned);
+        findings.settle(Self { file, server, storage, log, sources })
+    }
+
+    /// The settings in force and what to think about, as `check` prints them.
+    pub fn report(&self) -> Report {
+        Report::new(self)
+    }
 }
 
 /// `[server]`.
@@ -87,6 +150,8 @@ pub struct Source {
     pub name: String,
     /// The preset's name, or `custom`.
     pub provider: String,
+    /// How many secrets are accepted; several while they are rotated.
+    pub secrets: usize,
     /// The path providers call, matched exactly.
     pub path: String,
     /// The application's URL; the query is appended.

@@ -1,0 +1,242 @@
+//! What `check` prints: the settings in force and what to think about. Secrets appear as
+//! counts only.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::values::{write_duration, write_size};
+use super::{Config, Log, LogFormat, Server, Source, Storage};
+use crate::preset;
+use crate::record::{Mode, OnMismatch, OnUnknown, Retry};
+
+/// The settings in force and what to think about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    file: Option<String>,
+    sections: Vec<Section>,
+    /// What works as it is set, but is likely not meant.
+    pub warnings: Vec<String>,
+}
+
+/// One table of the settings.
+#[derive(Clone, Debug, PartialEq)]
+struct Section {
+    name: Vec<String>,
+    rows: Vec<(&'static str, Value)>,
+}
+
+impl Report {
+    pub(super) fn new(config: &Config) -> Self {
+        let mut sections = vec![server(&config.server), storage(&config.storage), log(&config.log)];
+        for source in &config.sources {
+            sections.push(self::source(source));
+            sections.push(retry(source));
+        }
+        Self {
+            file: config.file.as_ref().map(|file| file.display().to_string()),
+            sections,
+            warnings: warnings(config),
+        }
+    }
+
+    /// The report as JSON: `file`, `settings` by section, `warnings`.
+    pub fn to_json(&self) -> Value {
+        let mut settings = Map::new();
+        for section in &self.sections {
+            let mut table = &mut settings;
+            for name in &section.name {
+                let inner = table.entry(name.clone()).or_insert_with(|| json!({}));
+                let Value::Object(inner) = inner else { return Value::Null };
+                table = inner;
+            }
+            table.extend(section.rows.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+        }
+        settings.entry("sources").or_insert_with(|| json!({}));
+        json!({ "file": self.file, "settings": settings, "warnings": self.warnings })
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.file {
+            Some(file) => writeln!(f, "settings of {file}, the environment and defaults")?,
+            None => writeln!(f, "settings of the environment and defaults; no file")?,
+        }
+        for section in &self.sections {
+            writeln!(f, "\n[{}]", section.name.join("."))?;
+            for (key, value) in &section.rows {
+                writeln!(f, "{key} = {value}")?;
+            }
+        }
+        if !self.warnings.is_empty() {
+            writeln!(f)?;
+        }
+        for warning in &self.warnings {
+            writeln!(f, "warning: {warning}")?;
+        }
+        Ok(())
+    }
+}
+
+fn server(server: &Server) -> Section {
+    let rows = vec![
+        ("listen", json!(server.listen.to_string())),
+        ("admin", json!(server.admin.to_string())),
+        ("admin_token", json!(server.admin_token.is_some())),
+        ("header_timeout", length(server.header_timeout)),
+        ("body_timeout", length(server.body_timeout)),
+        ("idle_timeout", length(server.idle_timeout)),
+        ("max_connections", json!(server.max_connections)),
+        ("drain", length(server.drain)),
+    ];
+    Section { name: vec!["server".to_owned()], rows }
+}
+
+fn storage(storage: &Storage) -> Section {
+    let rows = vec![
+        ("path", json!(storage.path.display().to_string())),
+        ("cache", json!(write_size(storage.cache as u64))),
+        ("reserve", json!(write_size(storage.reserve))),
+        ("two_phase", json!(storage.two_phase)),
+    ];
+    Section { name: vec!["storage".to_owned()], rows }
+}
+
+fn log(log: &Log) -> Section {
+    let format = match log.format {
+        LogFormat::Auto => "auto",
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
+    };
+    let rows = vec![("level", json!(log.level)), ("format", json!(format))];
+    Section { name: vec!["log".to_owned()], rows }
+}
+
+fn source(source: &Source) -> Section {
+    let policy = &source.policy;
+    let mode = match policy.mode {
+        Mode::Proxy => "proxy",
+        Mode::Queue => "queue",
+    };
+    let on_unknown = match policy.on_unknown {
+        OnUnknown::Redeliver => "redeliver",
+        OnUnknown::Hold => "hold",
+    };
+    let on_mismatch = match policy.on_mismatch {
+        OnMismatch::Flag => "flag",
+        OnMismatch::Refuse => "refuse",
+        OnMismatch::Ignore => "ignore",
+    };
+    let rows = vec![
+        ("provider", json!(source.provider)),
+        ("secrets", json!(source.secrets)),
+        ("path", json!(source.path)),
+        ("mode", json!(mode)),
+        ("target", json!(source.target.to_string())),
+        ("timeout", length(source.timeout)),
+        ("wait", length(source.wait)),
+        ("concurrency", json!(source.concurrency)),
+        ("max_body", json!(write_size(source.max_body as u64))),
+        ("ttl", length(policy.ttl)),
+        ("keep", length(policy.keep)),
+        ("dead_ttl", policy.dead_ttl.map_or_else(|| json!("never"), length)),
+        ("final", json!(source.final_statuses)),
+        ("on_unknown", json!(on_unknown)),
+        ("on_mismatch", json!(on_mismatch)),
+        ("signed", json!(source.signer.is_some())),
+    ];
+    Section { name: vec!["sources".to_owned(), source.name.clone()], rows }
+}
+
+fn retry(source: &Source) -> Section {
+    let retry = &source.policy.retry;
+    let nominal = nominal(retry);
+    let expected = if retry.jitter { nominal / 2 } else { nominal };
+    let rows = vec![
+        ("attempts", json!(retry.attempts)),
+        ("first", length(retry.first)),
+        ("factor", json!(retry.factor)),
+        ("max", length(retry.max)),
+        ("jitter", json!(retry.jitter)),
+        ("nominal", json!(roughly(nominal))),
+        ("expected", json!(roughly(expected))),
+    ];
+    let name = vec!["sources".to_owned(), source.name.clone(), "retry".to_owned()];
+    Section { name, rows }
+}
+
+/// All delays between the attempts together, before jitter. Full jitter draws each evenly
+/// from zero to its length, so half of this is expected.
+fn nominal(retry: &Retry) -> Duration {
+    (1..retry.attempts).fold(Duration::ZERO, |sum, failures| {
+        sum.saturating_add(retry.delay(failures, 1.0).min(retry.max))
+    })
+}
+
+fn warnings(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if config.sources.is_empty() {
+        warnings.push("no source is set up: there is nothing to receive; add a [sources.NAME]".to_owned());
+    }
+    let slowest = config.sources.iter().max_by_key(|source| source.timeout);
+    if let Some(source) = slowest
+        && config.server.drain <= source.timeout
+    {
+        warnings.push(format!(
+            "server.drain ({}) is not longer than sources.{}.timeout ({}): a stop cuts attempts, whose outcome is then unknown",
+            write_duration(config.server.drain),
+            source.name,
+            write_duration(source.timeout),
+        ));
+    }
+    for source in &config.sources {
+        let about = about(source);
+        warnings.extend(about.into_iter().map(|text| format!("sources.{}: {text}", source.name)));
+    }
+    warnings
+}
+
+fn about(source: &Source) -> Vec<String> {
+    let mut about = Vec::new();
+    let policy = &source.policy;
+    if source.secrets == 0 {
+        about.push("scheme \"none\": whoever reaches its path can send events".to_owned());
+    }
+    if let Some(preset) = preset::find(&source.provider)
+        && policy.ttl < preset.horizon
+    {
+        let (ttl, horizon) = (write_duration(policy.ttl), write_duration(preset.horizon));
+        about.push(format!(
+            "ttl ({ttl}) is shorter than the {horizon} in which {} may send an event again: such a copy would run twice",
+            source.provider,
+        ));
+    }
+    if policy.mode == Mode::Proxy && !source.provider_retries {
+        about.push("the provider never sends again: in proxy mode an event that fails is not attempted again by itself; mode = \"queue\" does".to_owned());
+    }
+    if policy.mode == Mode::Proxy && source.wait > source.timeout {
+        about.push("wait is longer than timeout: no copy has an attempt to wait for that long".to_owned());
+    }
+    about
+}
+
+fn length(length: Duration) -> Value {
+    json!(write_duration(length))
+}
+
+/// A long duration in its two largest units: `2d 23h`.
+fn roughly(length: Duration) -> String {
+    let seconds = length.as_secs();
+    let parts = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
+    let mut rest = seconds;
+    let mut words = Vec::new();
+    for (scale, unit) in parts {
+        if rest >= scale && words.len() < 2 {
+            words.push(format!("{}{unit}", rest / scale));
+        }
+        rest %= scale;
+    }
+    if words.is_empty() { write_duration(length) } else { words.join(" ") }
+}

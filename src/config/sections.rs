@@ -1,0 +1,87 @@
+//! `[server]`, `[storage]` and `[log]`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::problem::wrong;
+use super::secret::{self, Places};
+use super::table::Table;
+use super::values::{address, boolean, duration, size, text, whole, word};
+use super::{Log, LogFormat, Server, Storage};
+
+/// The shortest duration where zero makes no sense.
+pub(super) const TICK: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_hours(1);
+const MIB: u64 = 1 << 20;
+const TIB: u64 = 1 << 40;
+
+pub(super) fn server(mut table: Table<'_>, places: Places<'_>) -> Server {
+    let default = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let has_token = table.has("admin_token");
+    let server = Server {
+        listen: table.read("listen", default(8080), address),
+        admin: table.read("admin", default(8081), address),
+        admin_token: secret::single(&mut table, "admin_token", places).map(Arc::new),
+        header_timeout: table.read("header_timeout", Duration::from_secs(10), duration(TICK..=HOUR)),
+        body_timeout: table.read("body_timeout", Duration::from_mins(1), duration(TICK..=HOUR)),
+        idle_timeout: table.read("idle_timeout", Duration::from_secs(30), duration(TICK..=HOUR)),
+        max_connections: table.read("max_connections", 10_000, whole(1..=1_000_000)),
+        drain: table.read("drain", Duration::from_secs(35), duration(Duration::ZERO..=HOUR)),
+    };
+    if !server.admin.ip().is_loopback() && !has_token {
+        let mend = "set server.admin_token, or listen on 127.0.0.1";
+        table.add("admin", wrong("is open to other machines and has no token", mend));
+    }
+    if collide(server.listen, server.admin) {
+        let mend = "the admin listener is yours alone: give it its own port";
+        table.add("admin", wrong("is the address of server.listen", mend));
+    }
+    table.finish();
+    server
+}
+
+/// Whether one socket would take what is meant for the other. Port 0 is a new one each time.
+pub(super) fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let any = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && (any || one.ip() == other.ip())
+}
+
+pub(super) fn storage(mut table: Table<'_>) -> Storage {
+    let path = |value: &_| match text(value)? {
+        "" => Err(wrong("is empty", "write the path of a file")),
+        path => Ok(PathBuf::from(path)),
+    };
+    // 64 GiB of page cache is more than any file of ours; it fits a usize where that matters.
+    let cache = table.read("cache", 128 * MIB, size(MIB..=64 * 1024 * MIB));
+    let storage = Storage {
+        path: table.read("path", PathBuf::from("data/oncegate.redb"), path),
+        cache: usize::try_from(cache).unwrap_or(usize::MAX),
+        reserve: table.read("reserve", 512 * MIB, size(0..=TIB)),
+        two_phase: table.read("two_phase", false, boolean),
+    };
+    table.finish();
+    storage
+}
+
+pub(super) fn log(mut table: Table<'_>) -> Log {
+    let formats =
+        [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
+    let level = |value: &_| {
+        let level = text(value)?;
+        match tracing_subscriber::EnvFilter::try_new(level) {
+            Ok(_) if !level.trim().is_empty() => Ok(level.to_owned()),
+            Ok(_) | Err(_) => Err(wrong(
+                format!("\"{level}\" is not a level"),
+                "write error, warn, info, debug or trace, or a filter such as \"oncegate=debug,info\"",
+            )),
+        }
+    };
+    let log = Log {
+        level: table.read("level", "info".to_owned(), level),
+        format: table.read("format", LogFormat::Auto, word(&formats)),
+    };
+    table.finish();
+    log
+}

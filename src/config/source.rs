@@ -1,0 +1,250 @@
+//! `[sources.NAME]`: what is set, over what the preset knows.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use figment::value::Value;
+use http::Uri;
+
+use super::Source;
+use super::problem::{Wrong, wrong};
+use super::secret::{self, Places};
+use super::sections::{TICK, collide};
+use super::table::{Table, nearest};
+use super::values::{
+    boolean, decimal, duration, hook_path, size, target, text, whole, word,
+};
+use crate::preset::{self, Acknowledgement, Preset};
+use crate::record::{Mode, OnMismatch, OnUnknown, Policy, Retry};
+
+mod identity;
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_hours(24);
+/// Longer than any TTL that anyone means.
+const DECADE: Duration = Duration::from_hours(24 * 3653);
+/// An event is one value of the store and is held in memory whole.
+const MAX_BODY: u64 = 256 << 20;
+
+/// Where a source's defaults come from.
+#[derive(Clone, Copy, Debug)]
+enum Provider {
+    /// A preset.
+    Known(&'static Preset),
+    /// The operator's own description.
+    Custom,
+    /// Not named, or wrongly; noted.
+    Unclear,
+}
+
+/// What a source is where nothing is set.
+#[derive(Debug)]
+struct Defaults {
+    mode: Mode,
+    wait: Duration,
+    ttl: Duration,
+    max_body: usize,
+    secret_min: usize,
+    provider_retries: bool,
+    acknowledgement: Acknowledgement,
+}
+
+/// Every source, in order of their names.
+pub(super) fn all(mut table: Table<'_>, places: Places<'_>, listen: SocketAddr) -> Vec<Arc<Source>> {
+    let mut sources = Vec::new();
+    let mut paths = BTreeMap::new();
+    for (name, value) in table.rest() {
+        let Value::Dict(_, values) = value else {
+            table.add(&name, wrong("must be a table", format!("write [sources.{name}]")));
+            continue;
+        };
+        if !well_named(&name) {
+            let mend = "use 1 to 40 of a-z, 0-9 and -";
+            table.add(&name, wrong(format!("\"{name}\" is not a source's name"), mend));
+        }
+        let inner = Table::new(table.path(&name), values, table.findings());
+        let path = hook(&inner, &name);
+        if let Some(other) = paths.insert(path.clone(), name.clone()) {
+            let cause = format!("sources {other} and {name} are both on {path}");
+            inner.add("path", wrong(cause, "give each its own path"));
+        }
+        sources.extend(one(&name, inner, places, listen).map(Arc::new));
+    }
+    sources
+}
+
+fn well_named(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=40).contains(&name.len()) && name.bytes().all(plain)
+}
+
+/// The path of the source, right or wrong: two sources on one are refused in any case.
+fn hook(table: &Table<'_>, name: &str) -> String {
+    let set = table.peek("path").and_then(Value::as_str);
+    set.map_or_else(|| format!("/hooks/{name}"), str::to_owned)
+}
+
+fn one(name: &str, mut table: Table<'_>, places: Places<'_>, listen: SocketAddr) -> Option<Source> {
+    let (provider, provider_name) = provider(&mut table);
+    let defaults = Defaults::of(provider);
+    let mode = table.read("mode", defaults.mode, word(&[("proxy", Mode::Proxy), ("queue", Mode::Queue)]));
+    let path = table.read("path", format!("/hooks/{name}"), hook_path);
+    let target = table.need("target", "write the application's URL", |value| {
+        target(value).and_then(|target| not_ourselves(target, listen))
+    });
+    let max_body = table.read("max_body", defaults.max_body as u64, size(1..=MAX_BODY));
+    let final_statuses = table.read("final", Vec::new(), |value| statuses(value, mode));
+    let timeout = table.read("timeout", 30 * SECOND, duration(TICK..=DAY));
+    let wait = table.read("wait", defaults.wait, duration(Duration::ZERO..=DAY));
+    let concurrency = table.read("concurrency", 16, whole(1..=10_000));
+    let policy = policy(&mut table, mode, defaults.ttl);
+    let identity = identity::read(&mut table, provider, defaults.secret_min, places);
+    let signer = identity::signer(&mut table, places);
+    table.finish();
+    let identity = identity?;
+    Some(Source {
+        name: name.to_owned(),
+        provider: provider_name,
+        secrets: identity.secrets,
+        path,
+        target: target?,
+        timeout,
+        wait,
+        concurrency,
+        max_body: usize::try_from(max_body).unwrap_or(usize::MAX),
+        final_statuses,
+        provider_retries: defaults.provider_retries,
+        acknowledgement: defaults.acknowledgement,
+        verifier: identity.verifier,
+        key: identity.key,
+        signer,
+        policy,
+    })
+}
+
+fn provider(table: &mut Table<'_>) -> (Provider, String) {
+    let mend = "name a preset (`oncegate providers` lists them), or \"custom\"";
+    let Some(name) = table.need("provider", mend, |value| Ok(text(value)?.to_owned())) else {
+        return (Provider::Unclear, String::new());
+    };
+    let provider = match preset::find(&name) {
+        _ if name == "custom" => Provider::Custom,
+        Some(preset) => Provider::Known(preset),
+        None => {
+            let near = nearest(&name, preset::all().iter().map(|preset| preset.name.as_ref()));
+            let mend = near.map_or_else(|| mend.to_owned(), |near| format!("did you mean \"{near}\"?"));
+            table.add("provider", wrong(format!("\"{name}\" is not a provider"), mend));
+            Provider::Unclear
+        },
+    };
+    (provider, name)
+}
+
+impl Defaults {
+    fn of(provider: Provider) -> Self {
+        match provider {
+            Provider::Known(preset) => Self {
+                mode: preset.mode.unwrap_or(Mode::Proxy),
+                wait: preset.wait,
+                ttl: preset.ttl,
+                max_body: preset.max_body,
+                secret_min: preset.secret_min.max(secret::MIN),
+                provider_retries: preset.retries,
+                acknowledgement: preset.acknowledgement.clone(),
+            },
+            Provider::Custom | Provider::Unclear => Self {
+                mode: Mode::Proxy,
+                wait: 4 * SECOND,
+                ttl: 35 * DAY,
+                max_body: 1 << 20,
+                secret_min: secret::MIN,
+                provider_retries: true,
+                acknowledgement: Acknowledgement { status: 200, body: String::new() },
+            },
+        }
+    }
+}
+
+fn policy(table: &mut Table<'_>, mode: Mode, ttl: Duration) -> Policy {
+    let mismatch = [
+        ("flag", OnMismatch::Flag),
+        ("refuse", OnMismatch::Refuse),
+        ("ignore", OnMismatch::Ignore),
+    ];
+    Policy {
+        mode,
+        on_unknown: table.read("on_unknown", OnUnknown::Redeliver, on_unknown),
+        on_mismatch: table.read("on_mismatch", OnMismatch::Flag, word(&mismatch)),
+        retry: retry(table.table("retry")),
+        ttl: table.read("ttl", ttl, duration(TICK..=DECADE)),
+        keep: table.read("keep", 3 * DAY, duration(Duration::ZERO..=DECADE)),
+        dead_ttl: table.find("dead_ttl", duration(TICK..=DECADE)),
+    }
+}
+
+fn on_unknown(value: &Value) -> Result<OnUnknown, Wrong> {
+    if matches!(value, Value::Dict(..)) {
+        let mend = "write \"redeliver\" or \"hold\"";
+        return Err(wrong("asking the application is not in this version", mend));
+    }
+    word(&[("redeliver", OnUnknown::Redeliver), ("hold", OnUnknown::Hold)])(value)
+}
+
+fn retry(mut table: Table<'_>) -> Retry {
+    let retry = Retry {
+        attempts: table.read("attempts", 24, whole(1..=1_000)),
+        first: table.read("first", 5 * SECOND, duration(TICK..=30 * DAY)),
+        factor: table.read("factor", 2.0, decimal(1.0, 100.0)),
+        max: table.read("max", Duration::from_hours(6), duration(TICK..=30 * DAY)),
+        jitter: table.read("jitter", true, boolean),
+    };
+    if retry.max < retry.first {
+        table.add("max", wrong("is shorter than `first`", ""));
+    }
+    table.finish();
+    retry
+}
+
+/// Statuses that end an event for good. None of them may be one that is a success, and in
+/// proxy mode none that a provider would take for more than it means.
+fn statuses(value: &Value, mode: Mode) -> Result<Vec<u16>, Wrong> {
+    let Some(items) = value.as_array() else {
+        return Err(wrong("must be a list of statuses", "write one such as [400, 422]"));
+    };
+    let mut statuses = Vec::new();
+    for item in items {
+        let status = whole(100..=599)(item)?;
+        let why = match (status, mode) {
+            (200..=299, _) => "is a success and ends the event in any case",
+            (300..=399, Mode::Proxy) => "is a redirect: set `target` to where it leads",
+            (409 | 410, Mode::Proxy) => "is never passed to a provider, as some switch the webhook off for it",
+            _ => {
+                statuses.push(status);
+                continue;
+            },
+        };
+        return Err(wrong(format!("{status} {why}"), "remove it"));
+    }
+    statuses.sort_unstable();
+    statuses.dedup();
+    Ok(statuses)
+}
+
+/// A target that is our own listener would send every event around in a circle.
+fn not_ourselves(target: Uri, listen: SocketAddr) -> Result<Uri, Wrong> {
+    let host = target.host().unwrap_or_default().trim_matches(['[', ']']);
+    let ip = if host == "localhost" { Ok(listen.ip()) } else { host.parse() };
+    let port = target.port_u16().unwrap_or(if target.scheme_str() == Some("https") { 443 } else { 80 });
+    match ip {
+        Ok(ip) if collide(listen, SocketAddr::from((ip, port))) => {
+            let unspecified_elsewhere = listen.ip().is_unspecified() && !ip.is_loopback();
+            if unspecified_elsewhere {
+                return Ok(target);
+            }
+            Err(wrong("is server.listen: oncegate would call itself", "write the application's URL"))
+        },
+        Ok(_) | Err(_) => Ok(target),
+    }
+}

@@ -1,0 +1,166 @@
+//! Who may send, and which event it is: the verifier, the key rule and the signer.
+
+use figment::error::Kind;
+use figment::value::{Dict, Tag, Value};
+use secrecy::SecretSlice;
+use serde::de::DeserializeOwned;
+
+use super::Provider;
+use crate::config::problem::{Wrong, wrong};
+use crate::config::secret::{self, Places};
+use crate::config::table::{Table, unknown};
+use crate::key::{self, Rule};
+use crate::preset;
+use crate::verify::{self, Verifier};
+
+/// What tells a source's deliveries from forgeries, and its events from each other.
+#[derive(Debug)]
+pub(super) struct Identity {
+    pub(super) verifier: Verifier,
+    pub(super) secrets: usize,
+    pub(super) key: Rule,
+}
+
+pub(super) fn read(
+    table: &mut Table<'_>,
+    provider: Provider,
+    secret_min: usize,
+    places: Places<'_>,
+) -> Option<Identity> {
+    let given = table.has("secrets");
+    let secrets = secret::list(table, "secrets", secret_min, places);
+    let key = key_spec(table, provider).and_then(|spec| {
+        Rule::new(&spec).map_err(|error| table.add("key", wrong(error.to_string(), ""))).ok()
+    });
+    let spec = verify_spec(table, provider)?;
+    let count = secrets.len();
+    let verifier = verifier(table, &spec, secrets, given);
+    Some(Identity { verifier: verifier?, secrets: count, key: key? })
+}
+
+/// The signer of attempts: Standard Webhooks, whatever the provider's own scheme is.
+pub(super) fn signer(table: &mut Table<'_>, places: Places<'_>) -> Option<Verifier> {
+    let secrets = secret::list(table, "sign_with", secret::MIN, places);
+    let preset = preset::find("standard-webhooks").filter(|_| !secrets.is_empty())?;
+    Verifier::new(&preset.verify, secrets)
+        .map_err(|error| table.add("sign_with", wrong(error.to_string(), "")))
+        .ok()
+}
+
+fn verifier(
+    table: &Table<'_>,
+    spec: &verify::Spec,
+    secrets: Vec<SecretSlice<u8>>,
+    given: bool,
+) -> Option<Verifier> {
+    let open = spec.is_open();
+    if secrets.is_empty() && !open {
+        // Secrets that were given and found wrong are noted already.
+        if !table.findings().any_below(&table.path("secrets")) {
+            let mend = "write secrets = [{ env = \"NAME\" }], or { file = \"PATH\" } or { credential = \"NAME\" }";
+            table.add("secrets", wrong("a source needs a secret", mend));
+        }
+        return None;
+    }
+    if open && given {
+        table.add("secrets", wrong("scheme \"none\" checks no secret", "remove them, or name the scheme"));
+        return None;
+    }
+    Verifier::new(spec, secrets)
+        .map_err(|error| table.add("verify", wrong(error.to_string(), "")))
+        .ok()
+}
+
+fn verify_spec(table: &mut Table<'_>, provider: Provider) -> Option<verify::Spec> {
+    match provider {
+        Provider::Known(preset) => {
+            if table.take("verify").is_some() {
+                let mend = "remove it, or write provider = \"custom\"";
+                table.add("verify", wrong("the preset knows how to verify", mend));
+            }
+            Some(preset.verify.clone())
+        },
+        Provider::Custom => specification(table, "verify", "scheme and header"),
+        Provider::Unclear => {
+            table.take("verify");
+            None
+        },
+    }
+}
+
+fn key_spec(table: &mut Table<'_>, provider: Provider) -> Option<key::Spec> {
+    match provider {
+        Provider::Known(preset) if !table.has("key") => {
+            table.take("key");
+            Some(preset.key.clone())
+        },
+        Provider::Known(_) | Provider::Custom => specification(table, "key", "parts"),
+        Provider::Unclear => {
+            table.take("key");
+            None
+        },
+    }
+}
+
+/// The table at `key`, read by serde. It stops at the first mistake, so each one is noted and
+/// taken out, and the rest is read again.
+fn specification<T: DeserializeOwned>(
+    table: &mut Table<'_>,
+    key: &'static str,
+    least: &str,
+) -> Option<T> {
+    let mut values = match table.take(key) {
+        Some(Value::Dict(_, values)) => values,
+        Some(_) => {
+            table.add(key, wrong("must be a table", ""));
+            return None;
+        },
+        None => {
+            let cause = format!("is missing: provider \"custom\" needs it, with {least}");
+            table.add(key, wrong(cause, format!("add [{}]", table.path(key))));
+            return None;
+        },
+    };
+    let mut clean = true;
+    loop {
+        let error = match Value::Dict(Tag::Default, values.clone()).deserialize() {
+            Ok(spec) => return clean.then_some(spec),
+            Err(error) => error,
+        };
+        let (place, wrong) = explain(&error);
+        let path = if place.is_empty() { key.to_owned() } else { format!("{key}.{place}") };
+        if clean || !matches!(error.kind, Kind::MissingField(_)) {
+            table.add(&path, wrong);
+        }
+        clean = false;
+        if !take_out(&mut values, &place) {
+            return None;
+        }
+    }
+}
+
+/// Takes the key that begins `place` out of `values`; `false` if it is not there.
+fn take_out(values: &mut Dict, place: &str) -> bool {
+    values.remove(place.split('.').next().unwrap_or(place)).is_some()
+}
+
+/// Where below the table the mistake is, and what it is.
+fn explain(error: &figment::Error) -> (String, Wrong) {
+    let place = error.path.join(".");
+    match &error.kind {
+        Kind::UnknownField(name, known) => (name.clone(), unknown(name, known)),
+        Kind::MissingField(name) => (name.to_string(), wrong("is missing", "")),
+        Kind::UnknownVariant(name, known) => {
+            (place, wrong(format!("\"{name}\" is not one of {}", known.join(", ")), ""))
+        },
+        kind @ (Kind::Message(_)
+        | Kind::InvalidType(..)
+        | Kind::InvalidValue(..)
+        | Kind::InvalidLength(..)
+        | Kind::DuplicateField(_)
+        | Kind::ISizeOutOfRange(_)
+        | Kind::USizeOutOfRange(_)
+        | Kind::Unsupported(_)
+        | Kind::UnsupportedKey(..)) => (place, wrong(kind.to_string(), "")),
+    }
+}
