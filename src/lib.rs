@@ -8,6 +8,7 @@
 //! pure core.
 
 // The wiring.
+pub mod demo;
 pub mod server;
 
 // The four that act, and never call each other.

@@ -21,8 +21,6 @@
 //! never taken back. It picks how a copy is answered: as in proxy mode until owed, as
 //! in queue mode from then on.
 
-#![expect(clippy::mem_forget, reason = "what wincode's derive expands to")]
-
 use std::time::Duration;
 
 use wincode::{SchemaRead, SchemaWrite};
