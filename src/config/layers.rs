@@ -26,7 +26,11 @@ const PREFIX: &str = "ONCEGATE_";
 const SECRETS: [&str; 3] = ["secrets", "sign_with", "admin_token"];
 
 /// Reads and merges the layers. `None`: something is so wrong that nothing else can be judged.
-pub(super) fn read(findings: &mut Findings, path: Option<&Path>, env: &Environment) -> Option<Dict> {
+pub(super) fn read(
+    findings: &mut Findings,
+    path: Option<&Path>,
+    env: &Environment,
+) -> Option<Dict> {
     findings.file = path.map(Path::to_owned);
     let file = match path {
         Some(path) => file(findings, path)?,
@@ -91,7 +95,12 @@ fn note_lines(lines: &mut BTreeMap<String, usize>, text: &str, path: &str, table
     }
 }
 
-fn note_value(lines: &mut BTreeMap<String, usize>, text: &str, path: &str, value: &Spanned<DeValue<'_>>) {
+fn note_value(
+    lines: &mut BTreeMap<String, usize>,
+    text: &str,
+    path: &str,
+    value: &Spanned<DeValue<'_>>,
+) {
     if let Some(table) = value.get_ref().as_table() {
         note_lines(lines, text, path, table);
     }
@@ -133,7 +142,10 @@ fn variables(findings: &mut Findings, env: &Environment) -> toml::Table {
         if !insert(&mut settings, &keys, value(&keys, text)) {
             findings.add(
                 &keys.join("."),
-                wrong("another variable sets the same setting, or a part of it", "keep one of them"),
+                wrong(
+                    "another variable sets the same setting, or a part of it",
+                    "keep one of them",
+                ),
             );
         }
     }
@@ -145,7 +157,9 @@ fn value(keys: &[String], text: &str) -> toml::Value {
     let secret = keys.iter().any(|key| SECRETS.contains(&key.as_str()));
     if !secret && text.starts_with('[') {
         let list: Result<toml::Table, _> = toml::from_str(&format!("list = {text}"));
-        if let Some(list @ toml::Value::Array(_)) = list.ok().and_then(|mut table| table.remove("list")) {
+        if let Some(list @ toml::Value::Array(_)) =
+            list.ok().and_then(|mut table| table.remove("list"))
+        {
             return list;
         }
     }

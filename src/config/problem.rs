@@ -130,7 +130,10 @@ impl Findings {
     /// Whether anything at or below `key` was noted.
     pub(super) fn any_below(&self, key: &str) -> bool {
         self.problems.borrow().iter().any(|problem| {
-            problem.key.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            problem
+                .key
+                .strip_prefix(key)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         })
     }
 

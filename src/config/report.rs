@@ -51,7 +51,8 @@ impl Report {
                 let Value::Object(inner) = inner else { return Value::Null };
                 table = inner;
             }
-            table.extend(section.rows.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+            table
+                .extend(section.rows.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
         }
         settings.entry("sources").or_insert_with(|| json!({}));
         json!({ "file": self.file, "settings": settings, "warnings": self.warnings })
@@ -178,7 +179,9 @@ fn nominal(retry: &Retry) -> Duration {
 fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
     if config.sources.is_empty() {
-        warnings.push("no source is set up: there is nothing to receive; add a [sources.NAME]".to_owned());
+        warnings.push(
+            "no source is set up: there is nothing to receive; add a [sources.NAME]".to_owned(),
+        );
     }
     let slowest = config.sources.iter().max_by_key(|source| source.timeout);
     if let Some(source) = slowest
@@ -217,7 +220,9 @@ fn about(source: &Source) -> Vec<String> {
         about.push("the provider never sends again: in proxy mode an event that fails is not attempted again by itself; mode = \"queue\" does".to_owned());
     }
     if policy.mode == Mode::Proxy && source.wait > source.timeout {
-        about.push("wait is longer than timeout: no copy has an attempt to wait for that long".to_owned());
+        about.push(
+            "wait is longer than timeout: no copy has an attempt to wait for that long".to_owned(),
+        );
     }
     about
 }

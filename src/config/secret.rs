@@ -13,7 +13,7 @@ use super::problem::{Wrong, wrong};
 use super::table::{Table, kind, unknown};
 use super::values::text;
 
-/// No secret is shorter, whatever the preset says less.
+/// The shortest secret of our own: `admin_token`, `sign_with`.
 pub(super) const MIN: usize = 16;
 
 /// A file this long is no secret but a mistake, such as a device that never ends.
@@ -45,7 +45,9 @@ pub(super) fn list(
         },
     };
     let found = items.iter().enumerate();
-    found.filter_map(|(index, item)| one_of(table, &format!("{key}[{index}]"), item, min, places)).collect()
+    found
+        .filter_map(|(index, item)| one_of(table, &format!("{key}[{index}]"), item, min, places))
+        .collect()
 }
 
 /// The one secret of `key`.
@@ -83,7 +85,11 @@ fn read(value: &Value, places: Places<'_>) -> Result<SecretSlice<u8>, Wrong> {
     match value {
         Value::String(_, literal) => Ok(literal.clone().into_bytes().into()),
         Value::Dict(_, place) => look_up(place, places),
-        Value::Char(..) | Value::Bool(..) | Value::Num(..) | Value::Empty(..) | Value::Array(..) => {
+        Value::Char(..)
+        | Value::Bool(..)
+        | Value::Num(..)
+        | Value::Empty(..)
+        | Value::Array(..) => {
             let mend = "put it in quotes, or write { env = \"NAME\" }, { file = \"PATH\" } or { credential = \"NAME\" }";
             Err(wrong(format!("a secret must be text, not {}", kind(value)), mend))
         },
@@ -113,9 +119,9 @@ fn look_up(place: &Dict, places: Places<'_>) -> Result<SecretSlice<u8>, Wrong> {
 /// A file's content, less one newline at its end: the one an editor adds.
 fn from_file(path: &Path) -> Result<SecretSlice<u8>, Wrong> {
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX + 1).read_to_end(&mut bytes))
-        .map_err(|error| wrong(format!("the secret file {} cannot be read: {error}", path.display()), ""))?;
+    File::open(path).and_then(|file| file.take(MAX + 1).read_to_end(&mut bytes)).map_err(
+        |error| wrong(format!("the secret file {} cannot be read: {error}", path.display()), ""),
+    )?;
     if bytes.len() as u64 > MAX {
         return Err(wrong(format!("the secret file {} is too long", path.display()), ""));
     }

@@ -24,7 +24,11 @@ pub(super) fn server(mut table: Table<'_>, places: Places<'_>) -> Server {
         listen: table.read("listen", default(8080), address),
         admin: table.read("admin", default(8081), address),
         admin_token: secret::single(&mut table, "admin_token", places).map(Arc::new),
-        header_timeout: table.read("header_timeout", Duration::from_secs(10), duration(TICK..=HOUR)),
+        header_timeout: table.read(
+            "header_timeout",
+            Duration::from_secs(10),
+            duration(TICK..=HOUR),
+        ),
         body_timeout: table.read("body_timeout", Duration::from_mins(1), duration(TICK..=HOUR)),
         idle_timeout: table.read("idle_timeout", Duration::from_secs(30), duration(TICK..=HOUR)),
         max_connections: table.read("max_connections", 10_000, whole(1..=1_000_000)),
@@ -66,8 +70,7 @@ pub(super) fn storage(mut table: Table<'_>) -> Storage {
 }
 
 pub(super) fn log(mut table: Table<'_>) -> Log {
-    let formats =
-        [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
+    let formats = [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
     let level = |value: &_| {
         let level = text(value)?;
         match tracing_subscriber::EnvFilter::try_new(level) {

@@ -10,13 +10,11 @@ use http::Uri;
 
 use super::Source;
 use super::problem::{Wrong, wrong};
-use super::secret::{self, Places};
+use super::secret::Places;
 use super::sections::{TICK, collide};
 use super::table::{Table, nearest};
-use super::values::{
-    boolean, decimal, duration, hook_path, size, target, text, whole, word,
-};
-use crate::preset::{self, Acknowledgement, Preset};
+use super::values::{boolean, decimal, duration, hook_path, size, target, text, whole, word};
+use crate::preset::{self, Preset};
 use crate::record::{Mode, OnMismatch, OnUnknown, Policy, Retry};
 
 mod identity;
@@ -39,20 +37,22 @@ enum Provider {
     Unclear,
 }
 
-/// What a source is where nothing is set.
-#[derive(Debug)]
-struct Defaults {
-    mode: Mode,
-    wait: Duration,
-    ttl: Duration,
-    max_body: usize,
-    secret_min: usize,
-    provider_retries: bool,
-    acknowledgement: Acknowledgement,
+impl Provider {
+    /// What holds where nothing is set.
+    fn defaults(self) -> &'static Preset {
+        match self {
+            Self::Known(preset) => preset,
+            Self::Custom | Self::Unclear => Preset::custom(),
+        }
+    }
 }
 
 /// Every source, in order of their names.
-pub(super) fn all(mut table: Table<'_>, places: Places<'_>, listen: SocketAddr) -> Vec<Arc<Source>> {
+pub(super) fn all(
+    mut table: Table<'_>,
+    places: Places<'_>,
+    listen: SocketAddr,
+) -> Vec<Arc<Source>> {
     let mut sources = Vec::new();
     let mut paths = BTreeMap::new();
     for (name, value) in table.rest() {
@@ -88,8 +88,9 @@ fn hook(table: &Table<'_>, name: &str) -> String {
 
 fn one(name: &str, mut table: Table<'_>, places: Places<'_>, listen: SocketAddr) -> Option<Source> {
     let (provider, provider_name) = provider(&mut table);
-    let defaults = Defaults::of(provider);
-    let mode = table.read("mode", defaults.mode, word(&[("proxy", Mode::Proxy), ("queue", Mode::Queue)]));
+    let defaults = provider.defaults();
+    let mode =
+        table.read("mode", defaults.mode, word(&[("proxy", Mode::Proxy), ("queue", Mode::Queue)]));
     let path = table.read("path", format!("/hooks/{name}"), hook_path);
     let target = table.need("target", "write the application's URL", |value| {
         target(value).and_then(|target| not_ourselves(target, listen))
@@ -100,7 +101,7 @@ fn one(name: &str, mut table: Table<'_>, places: Places<'_>, listen: SocketAddr)
     let wait = table.read("wait", defaults.wait, duration(Duration::ZERO..=DAY));
     let concurrency = table.read("concurrency", 16, whole(1..=10_000));
     let policy = policy(&mut table, mode, defaults.ttl);
-    let identity = identity::read(&mut table, provider, defaults.secret_min, places);
+    let identity = identity::read(&mut table, provider, places);
     let signer = identity::signer(&mut table, places);
     table.finish();
     let identity = identity?;
@@ -115,8 +116,8 @@ fn one(name: &str, mut table: Table<'_>, places: Places<'_>, listen: SocketAddr)
         concurrency,
         max_body: usize::try_from(max_body).unwrap_or(usize::MAX),
         final_statuses,
-        provider_retries: defaults.provider_retries,
-        acknowledgement: defaults.acknowledgement,
+        provider_retries: defaults.retries,
+        acknowledgement: defaults.acknowledgement.clone(),
         verifier: identity.verifier,
         key: identity.key,
         signer,
@@ -133,38 +134,14 @@ fn provider(table: &mut Table<'_>) -> (Provider, String) {
         _ if name == "custom" => Provider::Custom,
         Some(preset) => Provider::Known(preset),
         None => {
-            let near = nearest(&name, preset::all().iter().map(|preset| preset.name.as_ref()));
-            let mend = near.map_or_else(|| mend.to_owned(), |near| format!("did you mean \"{near}\"?"));
+            let near = nearest(&name, preset::all().iter().map(|preset| preset.name.as_str()));
+            let mend =
+                near.map_or_else(|| mend.to_owned(), |near| format!("did you mean \"{near}\"?"));
             table.add("provider", wrong(format!("\"{name}\" is not a provider"), mend));
             Provider::Unclear
         },
     };
     (provider, name)
-}
-
-impl Defaults {
-    fn of(provider: Provider) -> Self {
-        match provider {
-            Provider::Known(preset) => Self {
-                mode: preset.mode.unwrap_or(Mode::Proxy),
-                wait: preset.wait,
-                ttl: preset.ttl,
-                max_body: preset.max_body,
-                secret_min: preset.secret_min.max(secret::MIN),
-                provider_retries: preset.retries,
-                acknowledgement: preset.acknowledgement.clone(),
-            },
-            Provider::Custom | Provider::Unclear => Self {
-                mode: Mode::Proxy,
-                wait: 4 * SECOND,
-                ttl: 35 * DAY,
-                max_body: 1 << 20,
-                secret_min: secret::MIN,
-                provider_retries: true,
-                acknowledgement: Acknowledgement { status: 200, body: String::new() },
-            },
-        }
-    }
 }
 
 fn policy(table: &mut Table<'_>, mode: Mode, ttl: Duration) -> Policy {
@@ -219,7 +196,9 @@ fn statuses(value: &Value, mode: Mode) -> Result<Vec<u16>, Wrong> {
         let why = match (status, mode) {
             (200..=299, _) => "is a success and ends the event in any case",
             (300..=399, Mode::Proxy) => "is a redirect: set `target` to where it leads",
-            (409 | 410, Mode::Proxy) => "is never passed to a provider, as some switch the webhook off for it",
+            (409 | 410, Mode::Proxy) => {
+                "is never passed to a provider, as some switch the webhook off for it"
+            },
             _ => {
                 statuses.push(status);
                 continue;
@@ -236,14 +215,18 @@ fn statuses(value: &Value, mode: Mode) -> Result<Vec<u16>, Wrong> {
 fn not_ourselves(target: Uri, listen: SocketAddr) -> Result<Uri, Wrong> {
     let host = target.host().unwrap_or_default().trim_matches(['[', ']']);
     let ip = if host == "localhost" { Ok(listen.ip()) } else { host.parse() };
-    let port = target.port_u16().unwrap_or(if target.scheme_str() == Some("https") { 443 } else { 80 });
+    let port =
+        target.port_u16().unwrap_or(if target.scheme_str() == Some("https") { 443 } else { 80 });
     match ip {
         Ok(ip) if collide(listen, SocketAddr::from((ip, port))) => {
             let unspecified_elsewhere = listen.ip().is_unspecified() && !ip.is_loopback();
             if unspecified_elsewhere {
                 return Ok(target);
             }
-            Err(wrong("is server.listen: oncegate would call itself", "write the application's URL"))
+            Err(wrong(
+                "is server.listen: oncegate would call itself",
+                "write the application's URL",
+            ))
         },
         Ok(_) | Err(_) => Ok(target),
     }

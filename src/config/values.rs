@@ -16,11 +16,14 @@ use super::table::{kind, nearest};
 
 const DURATION_UNITS: [(&str, u64); 5] =
     [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
-const SIZE_UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("", 1)];
+const SIZE_UNITS: [(&str, u64); 4] =
+    [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("", 1)];
 
 /// Text.
 pub(super) fn text(value: &Value) -> Result<&str, Wrong> {
-    value.as_str().ok_or_else(|| wrong(format!("must be text, not {}", kind(value)), "put it in quotes"))
+    value
+        .as_str()
+        .ok_or_else(|| wrong(format!("must be text, not {}", kind(value)), "put it in quotes"))
 }
 
 /// `true` or `false`.
@@ -53,7 +56,9 @@ pub(super) fn decimal(low: f64, high: f64) -> impl FnOnce(&Value) -> Result<f64,
     move |value| {
         let number = value
             .to_num()
-            .and_then(|number| number.to_f64().or_else(|| i32::try_from(number.to_i128()?).ok().map(f64::from)))
+            .and_then(|number| {
+                number.to_f64().or_else(|| i32::try_from(number.to_i128()?).ok().map(f64::from))
+            })
             .or_else(|| value.as_str()?.parse().ok());
         number.filter(|number| (low..=high).contains(number)).ok_or_else(|| {
             wrong(format!("must be a number from {low} to {high}, not {}", shown(value)), "")
@@ -62,12 +67,15 @@ pub(super) fn decimal(low: f64, high: f64) -> impl FnOnce(&Value) -> Result<f64,
 }
 
 /// A duration within `range`: an integer and ms, s, m, h or d. The unit is never left out.
-pub(super) fn duration(range: RangeInclusive<Duration>) -> impl FnOnce(&Value) -> Result<Duration, Wrong> {
+pub(super) fn duration(
+    range: RangeInclusive<Duration>,
+) -> impl FnOnce(&Value) -> Result<Duration, Wrong> {
     move |value| {
-        let millis = value.as_str().and_then(|text| measure(text, &DURATION_UNITS)).ok_or_else(|| {
-            let mend = "write an integer and ms, s, m, h or d, such as \"30s\"";
-            wrong(format!("{} is not a duration", shown(value)), mend)
-        })?;
+        let millis =
+            value.as_str().and_then(|text| measure(text, &DURATION_UNITS)).ok_or_else(|| {
+                let mend = "write an integer and ms, s, m, h or d, such as \"30s\"";
+                wrong(format!("{} is not a duration", shown(value)), mend)
+            })?;
         let length = Duration::from_millis(millis);
         if range.contains(&length) {
             return Ok(length);
@@ -81,11 +89,10 @@ pub(super) fn duration(range: RangeInclusive<Duration>) -> impl FnOnce(&Value) -
 pub(super) fn size(range: RangeInclusive<u64>) -> impl FnOnce(&Value) -> Result<u64, Wrong> {
     move |value| {
         let plain = value.to_i128().and_then(|number| u64::try_from(number).ok());
-        let bytes =
-            plain.or_else(|| measure(value.as_str()?, &SIZE_UNITS)).ok_or_else(|| {
-                let mend = "write an integer and KiB, MiB or GiB, such as \"1MiB\"";
-                wrong(format!("{} is not a size", shown(value)), mend)
-            })?;
+        let bytes = plain.or_else(|| measure(value.as_str()?, &SIZE_UNITS)).ok_or_else(|| {
+            let mend = "write an integer and KiB, MiB or GiB, such as \"1MiB\"";
+            wrong(format!("{} is not a size", shown(value)), mend)
+        })?;
         if range.contains(&bytes) {
             return Ok(bytes);
         }
@@ -127,7 +134,10 @@ pub(super) fn hook_path(value: &Value) -> Result<String, Wrong> {
         Err(wrong(format!("{} must start with /", shown(value)), ""))
     } else if !plain || dots || path.contains("//") || path.contains("..") {
         let mend = "write plain letters, digits and single slashes, such as \"/hooks/stripe\"";
-        Err(wrong(format!("{} has a query, //, .., %, ; or another odd character", shown(value)), mend))
+        Err(wrong(
+            format!("{} has a query, //, .., %, ; or another odd character", shown(value)),
+            mend,
+        ))
     } else {
         Ok(path.to_owned())
     }
@@ -192,6 +202,8 @@ fn shown(value: &Value) -> String {
             (None, Some(number)) => number.to_string(),
             (None, None) => "a number".to_owned(),
         },
-        Value::Char(..) | Value::Empty(..) | Value::Dict(..) | Value::Array(..) => kind(value).to_owned(),
+        Value::Char(..) | Value::Empty(..) | Value::Dict(..) | Value::Array(..) => {
+            kind(value).to_owned()
+        },
     }
 }

@@ -11,7 +11,7 @@ use crate::config::secret::{self, Places};
 use crate::config::table::{Table, unknown};
 use crate::key::{self, Rule};
 use crate::preset;
-use crate::verify::{self, Verifier};
+use crate::verify::{self, SpecError, Verifier};
 
 /// What tells a source's deliveries from forgeries, and its events from each other.
 #[derive(Debug)]
@@ -24,14 +24,14 @@ pub(super) struct Identity {
 pub(super) fn read(
     table: &mut Table<'_>,
     provider: Provider,
-    secret_min: usize,
     places: Places<'_>,
 ) -> Option<Identity> {
     let given = table.has("secrets");
-    let secrets = secret::list(table, "secrets", secret_min, places);
-    let key = key_spec(table, provider).and_then(|spec| {
-        Rule::new(&spec).map_err(|error| table.add("key", wrong(error.to_string(), ""))).ok()
-    });
+    // The verifier counts decoded bytes; here is only what no spec may go below.
+    let shortest = provider.defaults().secret_min();
+    let secrets = secret::list(table, "secrets", shortest, places);
+    let key = key_spec(table, provider)
+        .and_then(|spec| Rule::new(&spec).map_err(|error| at_fault(table, "key", error)).ok());
     let spec = verify_spec(table, provider)?;
     let count = secrets.len();
     let verifier = verifier(table, &spec, secrets, given);
@@ -43,7 +43,7 @@ pub(super) fn signer(table: &mut Table<'_>, places: Places<'_>) -> Option<Verifi
     let secrets = secret::list(table, "sign_with", secret::MIN, places);
     let preset = preset::find("standard-webhooks").filter(|_| !secrets.is_empty())?;
     Verifier::new(&preset.verify, secrets)
-        .map_err(|error| table.add("sign_with", wrong(error.to_string(), "")))
+        .map_err(|error| table.add("sign_with", wrong(error.problem, "")))
         .ok()
 }
 
@@ -63,12 +63,22 @@ fn verifier(
         return None;
     }
     if open && given {
-        table.add("secrets", wrong("scheme \"none\" checks no secret", "remove them, or name the scheme"));
+        table.add(
+            "secrets",
+            wrong("scheme \"none\" checks no secret", "remove them, or name the scheme"),
+        );
         return None;
     }
-    Verifier::new(spec, secrets)
-        .map_err(|error| table.add("verify", wrong(error.to_string(), "")))
-        .ok()
+    Verifier::new(spec, secrets).map_err(|error| at_fault(table, "verify", error)).ok()
+}
+
+/// Notes what a spec says is wrong with one of its fields, or with the secrets beside it.
+fn at_fault(table: &Table<'_>, section: &str, error: SpecError) {
+    let key = match error.field {
+        "secrets" => error.field.to_owned(),
+        field => format!("{section}.{field}"),
+    };
+    table.add(&key, wrong(error.problem, ""));
 }
 
 fn verify_spec(table: &mut Table<'_>, provider: Provider) -> Option<verify::Spec> {
