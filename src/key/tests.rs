@@ -1,5 +1,7 @@
 //! Which deliveries share a key, and which never may.
 
+#![expect(clippy::string_slice, reason = "a test may panic, and the text is ASCII")]
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 

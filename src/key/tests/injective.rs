@@ -64,11 +64,14 @@ proptest! {
         let expected = match document.pointer(&pointer) {
             None => Err(Unkeyed::Missing),
             Some(Value::Null | Value::Object(_) | Value::Array(_)) => Err(Unkeyed::NotScalar),
-            Some(Value::String(text)) if text.is_empty() => Err(Unkeyed::Empty),
-            Some(Value::String(text)) => {
-                let sent = with(delivery(b""), &[]);
-                let query = text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
-                super::text(&["query:q"], Delivery { query: Some(format!("q={query}")), ..sent })
+            Some(Value::String(found)) if found.is_empty() => Err(Unkeyed::Empty),
+            Some(Value::String(found)) => {
+                let mut written = String::from("q=");
+                for byte in found.bytes() {
+                    written.push('%');
+                    HEXLOWER.encode_append(&[byte], &mut written);
+                }
+                text(&["query:q"], Delivery { query: Some(written), ..delivery(b"") })
             }
             Some(token) => Ok(format!("={token}")),
         };
