@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock;
 use crate::config::Source;
 use crate::deliver::{Attempt, BadTarget, Origin, Report, Trust, Upstream};
-use crate::record::{Lead, Settled, Settlement, Token, Verdict};
+use crate::record::{Label, Lead, Settled, Settlement, Token, Verdict};
 use crate::store::{Payload, Store, Unavailable};
 use crate::telemetry::Meters;
 use crate::verify::Delivery;
@@ -115,12 +115,14 @@ impl Gate {
         self.meters.attempted(report.settlement.verdict, took);
         let settled = open.settle(report.settlement.clone()).await;
         match settled {
-            Ok(Settled::Stale) => metrics::counter!("oncegate_stale_settlements_total").increment(1),
+            // Due again, perhaps before what the queue sleeps for.
+            Ok(Settled::Now(Label::Queued)) => self.wake.notify_one(),
             Ok(Settled::Now(_)) => {},
+            Ok(Settled::Stale) => {
+                metrics::counter!("oncegate_stale_settlements_total").increment(1)
+            },
             Err(error) => tracing::error!(event = id, %error, "a settlement was not recorded"),
         }
-        // A failed or unknown attempt of an owed event is due again some time.
-        self.wake.notify_one();
         Ended { report, settled, took }
     }
 }

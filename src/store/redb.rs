@@ -217,7 +217,7 @@ impl Store for RedbStore {
         }))
     }
 
-    async fn arrive(&self, copy: Copy, payload: Payload) -> Result<Arrived, Unavailable> {
+    async fn arrive(&self, copy: Copy, payload: &Payload) -> Result<Arrived, Unavailable> {
         if let Some(arrived) = self.look(&copy)? {
             return Ok(arrived);
         }
@@ -227,7 +227,7 @@ impl Store for RedbStore {
             Health::DiskFull => return Err(Unavailable::DiskFull),
             Health::Stopped => return Err(Unavailable::Stopped),
         }
-        let payload = codec::encode(&payload).map_err(|_| Unavailable::Stopped)?;
+        let payload = codec::encode(payload).map_err(|_| Unavailable::Stopped)?;
         let (reply, receiver) = Reply::new();
         let op = Op::Arrive { copy, payload: Some(payload), reply };
         self.lanes.claims.try_send(op).map_err(refused)?;

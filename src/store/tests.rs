@@ -66,7 +66,7 @@ fn copy(id: &str, body: &str) -> (Copy, Payload) {
 
 async fn arrive(store: &RedbStore, id: &str, body: &str) -> Arrived {
     let (copy, payload) = copy(id, body);
-    store.arrive(copy, payload).await.unwrap()
+    store.arrive(copy, &payload).await.unwrap()
 }
 
 fn lead(arrived: &Arrived) -> Lead {
