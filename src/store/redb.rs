@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
-use crossbeam_channel::TrySendError;
 use parking_lot::Mutex;
 use redb::{Database, ReadableDatabase as _};
 use tokio::sync::oneshot;
@@ -230,21 +229,14 @@ impl RedbStore {
     /// Our own lane: bounded by its senders, so it never refuses.
     async fn own<T>(&self, make: impl FnOnce(Reply<T>) -> Op) -> Result<T, Unavailable> {
         let (reply, receiver) = Reply::new();
-        self.lanes.own.send(make(reply)).map_err(|_| Unavailable::Stopped)?;
+        self.lanes.own(make(reply))?;
         Self::reply(receiver).await
     }
 
     async fn upkeep<T>(&self, make: impl FnOnce(Reply<T>) -> Op) -> Result<T, Unavailable> {
         let (reply, receiver) = Reply::new();
-        self.lanes.upkeep.try_send(make(reply)).map_err(refused)?;
+        self.lanes.upkeep(make(reply))?;
         Self::reply(receiver).await
-    }
-}
-
-fn refused(error: TrySendError<Op>) -> Unavailable {
-    match error {
-        TrySendError::Full(_) => Unavailable::Overloaded,
-        TrySendError::Disconnected(_) => Unavailable::Stopped,
     }
 }
 
@@ -261,7 +253,7 @@ impl Store for RedbStore {
         let payload = codec::encode(&payload).map_err(|_| Unavailable::Stopped)?;
         let (reply, receiver) = Reply::new();
         let op = Op::Arrive { copy, payload: Some(payload), reply };
-        self.lanes.claims.try_send(op).map_err(refused)?;
+        self.lanes.claim(op)?;
         Self::reply(receiver).await
     }
 
@@ -347,7 +339,7 @@ impl Store for RedbStore {
             tracing::warn!(%error, "the last deliveries' notes could not be written");
         }
         let (reply, receiver) = Reply::<()>::new();
-        if self.lanes.upkeep.send(Op::Stop { reply }).is_ok() {
+        if self.lanes.stop(reply).is_ok() {
             // Either way the thread ends, and is waited for below.
             drop(receiver.await);
         }
