@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use oncegate::store::Medium;
-use redb::{Builder, StorageBackend};
+use redb::{Builder, Database, DatabaseError, StorageBackend};
 
 /// One thing the store asked of the disk.
 #[derive(Clone, Debug)]
@@ -114,10 +114,12 @@ impl Disk {
     /// The disk as what a store lives on.
     pub(super) fn medium(&self) -> Medium {
         let disk = self.clone();
-        Medium::Custom(Arc::new(move |builder: &Builder| {
-            let cycle = disk.state().cycle;
-            builder.create_with_backend(Handle { disk: disk.clone(), cycle })
-        }))
+        Medium::Custom(Arc::new(move |builder: &Builder| disk.open(builder)))
+    }
+
+    pub(super) fn open(&self, builder: &Builder) -> Result<Database, DatabaseError> {
+        let cycle = self.state().cycle;
+        builder.create_with_backend(Handle { disk: self.clone(), cycle })
     }
 }
 

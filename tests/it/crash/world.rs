@@ -11,7 +11,7 @@ use oncegate::record::{
     self, Answer, Boot, Context, Copy, Entry, Event, Mode, OnMismatch, OnUnknown, Policy, Retry,
     Settlement, State, Token, Verdict,
 };
-use oncegate::store::{OpenError, Payload, RedbStore, Store as _};
+use oncegate::store::{Medium, OpenError, Payload, RedbStore, Store as _};
 use oncegate::time::Millis;
 
 use super::disk::Disk;
@@ -49,9 +49,13 @@ pub(super) fn policies() -> BTreeMap<String, Policy> {
 }
 
 pub(super) fn open(disk: &Disk, clock: &Arc<Clock>) -> Result<RedbStore, OpenError> {
+    open_on(disk.medium(), clock)
+}
+
+pub(super) fn open_on(medium: Medium, clock: &Arc<Clock>) -> Result<RedbStore, OpenError> {
     let settings =
         config::Storage { path: PathBuf::new(), cache: 8 << 20, reserve: 0, two_phase: false };
-    RedbStore::open(disk.medium(), &settings, policies(), Arc::clone(clock))
+    RedbStore::open(medium, &settings, policies(), Arc::clone(clock))
 }
 
 /// A body of `len` bytes that no other `name` has.
