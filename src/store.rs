@@ -16,6 +16,7 @@ use crate::record::{
 use crate::time::Millis;
 use crate::verify::Delivery;
 
+mod check;
 mod codec;
 mod file;
 mod redb;

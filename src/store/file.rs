@@ -156,9 +156,8 @@ impl Medium {
             {
                 OpenError::Format(name, error.to_string())
             },
-            DatabaseError::Storage(StorageError::Io(error)) => {
-                OpenError::Io { path: name, cause: io::Error::other(error.to_string()) }
-            },
+            // As it is: its kind tells a full disk from a failing one.
+            DatabaseError::Storage(StorageError::Io(cause)) => OpenError::Io { path: name, cause },
             error => OpenError::Damaged(name, error.to_string()),
         }
     }
