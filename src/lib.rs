@@ -8,7 +8,26 @@
 //! pure core.
 
 // The wiring.
+pub mod demo;
+pub mod server;
+
+// The four that act, and never call each other.
+pub mod admin;
+pub mod ingress;
+pub mod queue;
+pub mod upkeep;
+
+// What they share: one source at run time, who leads, one attempt, one answer.
+pub mod claim;
+pub mod deliver;
+pub mod gate;
+pub mod reply;
+
+// The boundary to the disk, and what everything above the core knows.
+pub mod clock;
 pub mod config;
+pub mod store;
+pub mod telemetry;
 
 // The pure core: no clock, no I/O.
 pub mod key;

@@ -1,3 +1,103 @@
 //! The command line: parse, dispatch, exit code; the only printing.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is what prints")]
 
-fn main() {}
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use oncegate::config::Config;
+use oncegate::server::Bound;
+use oncegate::{demo, telemetry};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Failed.
+const FAILED: u8 = 1;
+/// The settings are wrong.
+const SETTINGS: u8 = 3;
+
+/// Every webhook, once: a durable idempotency gateway in one binary.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    /// The settings; else `config.toml`, then `/etc/oncegate/config.toml`.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway (the default).
+    Serve,
+    /// Print the settings in force, or everything that is wrong with them.
+    Check {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what oncegate does: a gateway, an application, and events sent many times at once.
+    Demo {
+        /// Exit after the table instead of staying up until Ctrl-C.
+        #[arg(long)]
+        once: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => with_config(cli.config.as_deref(), |config| exit(run(serve(config)))),
+        Command::Check { json } => with_config(cli.config.as_deref(), |config| {
+            let report = config.report();
+            if json {
+                println!("{:#}", report.to_json());
+            } else {
+                println!("{report}");
+            }
+            ExitCode::SUCCESS
+        }),
+        Command::Demo { once } => match run(demo::run(once, |line| println!("{line}"))) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::from(FAILED),
+            Err(error) => exit(Err(error)),
+        },
+    }
+}
+
+fn with_config(file: Option<&Path>, act: impl FnOnce(Config) -> ExitCode) -> ExitCode {
+    match Config::open(file) {
+        Ok(config) => act(config),
+        Err(errors) => {
+            eprintln!("{errors}");
+            ExitCode::from(SETTINGS)
+        },
+    }
+}
+
+fn run<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(future)
+}
+
+fn exit(ran: anyhow::Result<()>) -> ExitCode {
+    match ran {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("oncegate: {error:#}");
+            ExitCode::from(FAILED)
+        },
+    }
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    telemetry::install_logging(&config.log)?;
+    for warning in config.report().warnings {
+        tracing::warn!("{warning}");
+    }
+    let metrics = telemetry::install_metrics()?;
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stop = async move {
+        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+    };
+    Bound::bind(config, Some(metrics)).await?.run(stop).await
+}

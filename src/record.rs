@@ -41,7 +41,10 @@ pub use settle::{Settled, Settlement, settle};
 pub const KEPT_COPIES: usize = 3;
 
 /// The fencing number of a claim: drawn from one counter of the store, never repeated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, SchemaRead, SchemaWrite)]
+/// Never 0, which stands for no claim.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, SchemaRead, SchemaWrite,
+)]
 pub struct Token(pub u64);
 
 /// A random id drawn at each start of the process; never the machine's.
@@ -239,8 +242,8 @@ impl Retry {
     /// The delay after failure number `failures` (1, 2, ...). `draw` is in `0.0..1.0`.
     pub fn delay(&self, failures: u32, draw: f64) -> Duration {
         let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX);
-        let nominal = (self.first.as_secs_f64() * self.factor.powi(exponent))
-            .min(self.max.as_secs_f64());
+        let nominal =
+            (self.first.as_secs_f64() * self.factor.powi(exponent)).min(self.max.as_secs_f64());
         let seconds = if self.jitter { nominal * draw } else { nominal };
         Duration::try_from_secs_f64(seconds).unwrap_or(self.max)
     }
@@ -277,7 +280,8 @@ impl<R> Change<R> {
         Self { event: None, writes: Writes::default(), reply }
     }
 
-    /// Whether anything must be written; if not, a read was enough to decide.
+    /// Whether nothing is to be written and a read was enough to decide. Not for
+    /// [`operate()`], where no event to store means: forget it.
     pub fn is_none(&self) -> bool {
         self.event.is_none()
     }
@@ -401,6 +405,21 @@ impl Verdict {
             Self::Unknown => "unknown",
             Self::NotSent => "not_sent",
         }
+    }
+}
+
+impl Token {
+    /// What an event bears that was never claimed.
+    pub(crate) const NONE: Self = Self(0);
+}
+
+impl Body {
+    /// The body of a damaged record: no copy differs from it, the next one becomes it.
+    const UNKNOWN: Self = Self { sha256: [0; 32], bytes: 0, held: None };
+
+    /// Whether bytes of this SHA-256 are no other body.
+    fn agrees_with(&self, sha256: [u8; 32]) -> bool {
+        self.sha256 == sha256 || *self == Self::UNKNOWN
     }
 }
 

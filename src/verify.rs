@@ -167,7 +167,7 @@ impl Verifier {
             families: Family::of(spec)?,
             form: Form::of(spec, algorithm.digest_algorithm().output_len())?,
             tolerance: spec.tolerance_seconds()?,
-            keys: secret::keys(spec, algorithm, &secrets)?,
+            keys: secret::keys(spec, algorithm, secrets)?,
             template,
         })))
     }

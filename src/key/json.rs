@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use super::Unkeyed;
 
-/// The deepest nesting of objects and arrays; serde_json and others stop there too.
+/// The deepest nesting of objects and arrays; `serde_json` and others stop there too.
 pub const MAX_DEPTH: usize = 128;
 
 /// A value that can be part of a key.
@@ -61,9 +61,9 @@ impl<'a> Scanner<'a> {
                 }
                 self.at += 1;
                 if open == b'{' {
-                    self.object(path, depth)?
+                    self.object(path, depth)?;
                 } else {
-                    self.array(path, depth)?
+                    self.array(path, depth)?;
                 }
                 Found::Other
             },

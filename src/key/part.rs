@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use data_encoding::HEXUPPER;
 use http::{HeaderMap, HeaderName};
 
 use super::Unkeyed;
@@ -84,7 +85,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a str, Unke
 }
 
 /// The value of `name` in `application/x-www-form-urlencoded` bytes. Other fields may be in
-/// any character set (PayPal still sends windows-1252); this one must be UTF-8.
+/// any character set (windows-1252 is still met); this one must be UTF-8.
 fn field(encoded: &[u8], name: &str) -> Result<String, Unkeyed> {
     let mut found = None;
     for pair in encoded.split(|byte| *byte == b'&') {
@@ -110,9 +111,12 @@ fn unescape(text: &[u8]) -> Option<Cow<'_, [u8]>> {
     while let Some(byte) = bytes.next() {
         plain.push(match byte {
             b'+' => b' ',
-            b'%' => match (bytes.next().and_then(digit), bytes.next().and_then(digit)) {
-                (Some(high), Some(low)) => high << 4 | low,
-                _ => return None,
+            b'%' => {
+                match (bytes.next().copied().and_then(digit), bytes.next().copied().and_then(digit))
+                {
+                    (Some(high), Some(low)) => high << 4 | low,
+                    _ => return None,
+                }
             },
             other => *other,
         });
@@ -120,14 +124,12 @@ fn unescape(text: &[u8]) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Owned(plain))
 }
 
-fn digit(byte: &u8) -> Option<u8> {
-    char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+fn digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 /// Percent-encodes `text` but for `A-Z a-z 0-9 - . _ ~`.
 fn write_text(text: &str, key: &mut String) -> Result<(), Unkeyed> {
-    const HEX: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
     if text.is_empty() {
         return Err(Unkeyed::Empty);
     }
@@ -136,9 +138,7 @@ fn write_text(text: &str, key: &mut String) -> Result<(), Unkeyed> {
             key.push(char::from(byte));
         } else {
             key.push('%');
-            key.extend(
-                [byte >> 4, byte & 15].iter().filter_map(|half| HEX.get(usize::from(*half))),
-            );
+            HEXUPPER.encode_append(&[byte], key);
         }
     }
     Ok(())

@@ -1,7 +1,8 @@
 //! A verified copy arrives: who attempts, who waits, who is answered from the record.
 
 use super::{
-    Body, Change, Context, Event, Finish, KEPT_COPIES, Lead, Mode, OnMismatch, State, What, Writes,
+    Body, Change, Context, Event, Finish, KEPT_COPIES, Lead, Mode, OnMismatch, State, Token, What,
+    Writes,
 };
 use crate::time::Millis;
 
@@ -16,6 +17,13 @@ pub struct Copy {
     pub sha256: [u8; 32],
     /// Length of the copy's body in bytes.
     pub bytes: u64,
+}
+
+impl Copy {
+    /// The copy's bytes as an event's body.
+    fn body(&self, now: Millis) -> Body {
+        Body { sha256: self.sha256, bytes: self.bytes, held: Some(now) }
+    }
 }
 
 /// What a copy meets.
@@ -51,8 +59,8 @@ pub enum Meets {
 /// Decides what a copy of `stored` meets.
 pub fn arrive(stored: Option<&Event>, copy: &Copy, cx: &Context<'_>) -> Change<Arrival> {
     let Some(stored) = stored else { return first(copy, cx) };
-    let mismatch =
-        cx.policy.on_mismatch != OnMismatch::Ignore && stored.body.sha256 != copy.sha256;
+    let agrees = stored.body.agrees_with(copy.sha256);
+    let mismatch = cx.policy.on_mismatch != OnMismatch::Ignore && !agrees;
     let reply = |meets, event: &Event| Arrival {
         meets,
         mismatch,
@@ -69,10 +77,10 @@ pub fn arrive(stored: Option<&Event>, copy: &Copy, cx: &Context<'_>) -> Change<A
     let mut event = stored.clone();
     let mut writes = Writes::default();
     if mismatch {
-        keep_copy(&mut event, copy, cx.now, &mut writes);
-    } else if event.body.held.is_none() && event.body.sha256 == copy.sha256 {
+        writes.keep_copy = keep(&mut event, copy.sha256, None, cx.now, &mut writes);
+    } else if event.body.held.is_none() && agrees {
         writes.body = true;
-        event.body.held = Some(cx.now);
+        event.body = copy.body(cx.now);
         event.tell(What::BodyRestored, cx.now, &mut writes);
     }
     let meets = match (event.finish, event.state) {
@@ -102,10 +110,10 @@ fn first(copy: &Copy, cx: &Context<'_>) -> Change<Arrival> {
         owed: false,
         doubt: false,
         finish: None,
-        token: super::Token::default(),
+        token: Token::NONE,
         attempt: 0,
         budget: 0,
-        body: Body { sha256: copy.sha256, bytes: copy.bytes, held: Some(cx.now) },
+        body: copy.body(cx.now),
         kept: Vec::new(),
         entries: 0,
     };
@@ -120,11 +128,11 @@ fn attempt_again(
     cx: &Context<'_>,
 ) -> Change<Arrival> {
     let mut writes = Writes { body: true, ..Writes::default() };
-    if mismatch && !event.kept.contains(&event.body.sha256) && event.body.held.is_some() {
+    if mismatch && event.body.held.is_some() {
         let old = event.body.sha256;
-        writes.keep_old = keep(&mut event, old, cx.now, &mut writes);
+        writes.keep_old = keep(&mut event, old, Some(copy.sha256), cx.now, &mut writes);
     }
-    event.body = Body { sha256: copy.sha256, bytes: copy.bytes, held: Some(cx.now) };
+    event.body = copy.body(cx.now);
     let meets = match cx.policy.mode {
         Mode::Proxy => Meets::Lead(event.claim(cx, &mut writes)),
         Mode::Queue => {
@@ -136,20 +144,26 @@ fn attempt_again(
     Change { event: Some(event), writes, reply }
 }
 
-/// Keeps the bytes of a mismatching copy, if they are new and a slot is free.
-fn keep_copy(event: &mut Event, copy: &Copy, now: Millis, writes: &mut Writes) {
-    if !event.kept.contains(&copy.sha256) {
-        writes.keep_copy = keep(event, copy.sha256, now, writes);
-    }
-}
-
-/// Takes the next slot of kept copies for `sha256`; `None` if all are taken.
-fn keep(event: &mut Event, sha256: [u8; 32], now: Millis, writes: &mut Writes) -> Option<u8> {
-    if event.kept.len() >= KEPT_COPIES {
+/// Keeps the bytes of `sha256`: in the slot of `instead`, which is to be the body, or in the
+/// next one. `None` if they are kept already or no slot is free.
+fn keep(
+    event: &mut Event,
+    sha256: [u8; 32],
+    instead: Option<[u8; 32]>,
+    now: Millis,
+    writes: &mut Writes,
+) -> Option<u8> {
+    if event.kept.contains(&sha256) {
         return None;
     }
-    event.kept.push(sha256);
-    let slot = u8::try_from(event.kept.len()).ok()?;
+    let freed = event.kept.iter().position(|kept| Some(*kept) == instead);
+    let place = freed.unwrap_or(event.kept.len());
+    match event.kept.get_mut(place) {
+        Some(kept) => *kept = sha256,
+        None if place < KEPT_COPIES => event.kept.push(sha256),
+        None => return None,
+    }
+    let slot = u8::try_from(place.saturating_add(1)).ok()?;
     event.tell(What::Mismatch { slot }, now, writes);
     Some(slot)
 }

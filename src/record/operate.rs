@@ -4,9 +4,7 @@ use std::fmt;
 
 use wincode::{SchemaRead, SchemaWrite};
 
-use super::{
-    Body, Change, Context, Event, Finish, Label, Lead, State, Token, What, Writes, brief,
-};
+use super::{Body, Change, Context, Event, Finish, Label, Lead, State, Token, What, Writes, brief};
 use crate::time::Millis;
 
 /// What an operator may ask.
@@ -70,15 +68,14 @@ pub enum Expiry {
 
 /// The queue takes a due event. `None`: it is not due after all.
 pub fn take(stored: &Event, cx: &Context<'_>) -> Option<Change<Lead>> {
-    match stored.state {
-        State::Queued { due } if due <= cx.now => {
-            let mut event = stored.clone();
-            let mut writes = Writes::default();
-            let reply = event.claim(cx, &mut writes);
-            Some(Change { event: Some(event), writes, reply })
-        },
-        _ => None,
+    let State::Queued { due } = stored.state else { return None };
+    if due > cx.now {
+        return None;
     }
+    let mut event = stored.clone();
+    let mut writes = Writes::default();
+    let reply = event.claim(cx, &mut writes);
+    Some(Change { event: Some(event), writes, reply })
 }
 
 /// Does what an operator asks. `Ok` with no event to store means: forget it.
@@ -143,11 +140,9 @@ pub fn expire(event: &Event, cx: &Context<'_>) -> Expiry {
             _ => Expiry::Stays,
         },
         State::Dead if cx.policy.dead_ttl.is_some_and(|ttl| age >= ttl) => Expiry::Forget,
-        State::Open
-        | State::Dead
-        | State::Held
-        | State::Queued { .. }
-        | State::InFlight { .. } => Expiry::Stays,
+        State::Open | State::Dead | State::Held | State::Queued { .. } | State::InFlight { .. } => {
+            Expiry::Stays
+        },
     }
 }
 
@@ -157,7 +152,23 @@ impl Event {
         let mut event = self.clone();
         let mut writes = Writes::default();
         event.body.held = None;
+        event.kept.clear();
         event.tell(What::BodyDropped, now, &mut writes);
+        Change { event: Some(event), writes, reply: () }
+    }
+
+    /// The event after its body (or else its recorded answer) could not be read: Held, so
+    /// that neither half of it is ever served.
+    pub fn lost(&self, body: bool, now: Millis) -> Change<()> {
+        let mut event = self.clone();
+        let mut writes = Writes::default();
+        if body {
+            event.body.held = None;
+        } else {
+            event.finish = None;
+        }
+        event.owed = true;
+        event.enter(State::Held, What::Damaged, now, &mut writes);
         Change { event: Some(event), writes, reply: () }
     }
 }
@@ -175,10 +186,10 @@ pub fn damaged(id: &str, attempt: u32, entries: u32, now: Millis) -> Change<()> 
         owed: true,
         doubt: true,
         finish: None,
-        token: Token::default(),
+        token: Token::NONE,
         attempt,
         budget: 0,
-        body: Body { sha256: [0; 32], bytes: 0, held: None },
+        body: Body::UNKNOWN,
         kept: Vec::new(),
         entries,
     };

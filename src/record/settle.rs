@@ -33,7 +33,7 @@ pub fn settle(
     cx: &Context<'_>,
 ) -> Change<Settled> {
     let Some(stored) = stored else { return Change::none(Settled::Stale) };
-    if stored.token != token || stored.state == State::Done {
+    if stored.token != token || token == Token::NONE || stored.state == State::Done {
         return Change::none(Settled::Stale);
     }
     let mut event = stored.clone();
@@ -64,8 +64,12 @@ pub fn settle(
             }
         },
         Verdict::NotSent => {
-            event.budget = event.budget.saturating_add(1);
-            let state = if event.owed { State::Queued { due: cx.now } } else { State::Open };
+            let state = if event.owed {
+                event.budget = event.budget.saturating_add(1);
+                State::Queued { due: cx.now }
+            } else {
+                State::Open
+            };
             event.enter(state, what, cx.now, &mut writes);
         },
     }

@@ -29,13 +29,16 @@ impl Family {
         if starred == spec.families.is_empty() {
             return Err(SpecError::new("families", "and a `*` in `header` need each other"));
         }
+        let no_place = || SpecError::new("id", "must be \"header:NAME\"");
         let family = |star: &str| {
             let stamp = spec.timestamp.as_deref().and_then(|place| place.strip_prefix("header:"));
+            let id = spec.id.as_deref().map(|place| place.strip_prefix("header:"));
+            let id = id.map(|name| name.ok_or_else(no_place)).transpose()?;
             let named = |field, text: &str| name(field, &text.replace('*', star));
             Ok(Self {
                 signature: named("header", &spec.header)?,
                 timestamp: stamp.map(|text| named("timestamp", text)).transpose()?,
-                id: spec.id.as_deref().map(|text| named("id", text)).transpose()?,
+                id: id.map(|text| named("id", text)).transpose()?,
             })
         };
         if spec.families.is_empty() {

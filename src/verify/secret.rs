@@ -11,13 +11,13 @@ use super::spec::{SecretFormat, Spec, SpecError};
 pub(super) fn keys(
     spec: &Spec,
     algorithm: hmac::Algorithm,
-    secrets: &[SecretSlice<u8>],
+    secrets: Vec<SecretSlice<u8>>,
 ) -> Result<Vec<hmac::Key>, SpecError> {
     if secrets.is_empty() {
         return Err(SpecError::new("secrets", "must have at least one secret"));
     }
     secrets
-        .iter()
+        .into_iter()
         .map(|secret| {
             let secret = decode(spec, secret.expose_secret())?;
             if secret.len() < spec.secret_min.max(1) {

@@ -1,5 +1,6 @@
 //! Signing as a provider does: for the demo, `oncegate sign`, `sign_with` and tests.
 
+use data_encoding::HEXUPPER;
 use http::{HeaderName, HeaderValue};
 
 use super::headers::{Family, Form};
@@ -76,7 +77,8 @@ fn plain(id: &str) -> String {
         if byte.is_ascii_graphic() && byte != b'.' {
             text.push(char::from(byte));
         } else {
-            text.push_str(&format!("%{byte:02X}"));
+            text.push('%');
+            HEXUPPER.encode_append(&[byte], &mut text);
         }
     }
     text

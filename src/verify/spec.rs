@@ -12,7 +12,7 @@ use crate::time;
 /// A signature scheme. Only `scheme` and `header` are needed.
 ///
 /// A scheme whose header set has two names is written once: `header = "*-signature"`,
-/// `timestamp = "header:*-timestamp"`, `id = "*-id"`, `families = ["svix", "webhook"]`. The
+/// `timestamp = "header:*-timestamp"`, `id = "header:*-id"`, `families = ["svix", "webhook"]`. The
 /// first family of which every header is there is used, whole; headers of two families are
 /// never mixed.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -47,7 +47,7 @@ pub struct Spec {
     /// Where the timestamp is, in Unix seconds: `header:NAME`, or `key:NAME` of `pairs`.
     #[serde(default)]
     pub timestamp: Option<String>,
-    /// The header with the signed id; `*` stands for the family.
+    /// Where the signed id is: `header:NAME`.
     #[serde(default)]
     pub id: Option<String>,
     /// How far the timestamp may be from now, either way; `5m` unless stated.

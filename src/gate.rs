@@ -1,0 +1,172 @@
+//! One source at run time, and one attempt: deliver, then settle, whatever happens.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock;
+use crate::config::Source;
+use crate::deliver::{Attempt, BadTarget, Origin, Report, Trust, Upstream};
+use crate::record::{Label, Lead, Settled, Settlement, Token, Verdict};
+use crate::store::{Payload, Store, Unavailable};
+use crate::telemetry::Meters;
+use crate::verify::Delivery;
+
+/// What outlives any one request: the store, the tasks, the two ends of the process.
+#[derive(Clone, Debug)]
+pub struct Life {
+    /// Where events are kept.
+    pub store: Arc<dyn Store>,
+    /// Every task that a stop must wait for.
+    pub tasks: TaskTracker,
+    /// A stop was asked for: begin nothing new.
+    pub stop: CancellationToken,
+    /// The drain is over: what is still open becomes unknown.
+    pub cut: CancellationToken,
+}
+
+/// One source at run time.
+#[derive(Debug)]
+pub struct Gate {
+    /// Its settings.
+    pub source: Arc<Source>,
+    /// Its series.
+    pub meters: Meters,
+    /// Wakes the queue: something may be due.
+    pub wake: Notify,
+    upstream: Upstream,
+    slots: Arc<Semaphore>,
+}
+
+/// What came of an attempt, and whether that is on disk.
+#[derive(Debug)]
+pub struct Ended {
+    /// What the application did.
+    pub report: Report,
+    /// What recording it did.
+    pub settled: Result<Settled, Unavailable>,
+    /// How long the attempt took.
+    pub took: Duration,
+}
+
+impl Gate {
+    /// The gate of `source`.
+    pub fn new(source: Arc<Source>, trust: &Trust) -> Result<Self, BadTarget> {
+        Ok(Self {
+            meters: Meters::new(&source.name),
+            wake: Notify::new(),
+            upstream: Upstream::new(&source, trust)?,
+            slots: Arc::new(Semaphore::new(source.concurrency)),
+            source,
+        })
+    }
+
+    /// A slot for one attempt; waits for one as long as the provider can.
+    pub async fn slot(&self, life: &Life) -> Option<OwnedSemaphorePermit> {
+        let free = Arc::clone(&self.slots).acquire_owned();
+        let free = async {
+            // A provider that never sends again waits to the end.
+            if self.source.provider_retries {
+                timeout(self.source.wait, free).await.ok()?.ok()
+            } else {
+                free.await.ok()
+            }
+        };
+        tokio::select! { slot = free => slot, () = life.stop.cancelled() => None }
+    }
+
+    /// All slots that are free now, once at least one is.
+    pub async fn slots(&self) -> Vec<OwnedSemaphorePermit> {
+        let mut slots: Vec<_> = Arc::clone(&self.slots).acquire_owned().await.into_iter().collect();
+        while let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
+            slots.push(slot);
+        }
+        slots
+    }
+
+    /// Attempts once and records what came of it. If this task dies, that is recorded too:
+    /// the outcome is unknown then.
+    pub async fn attempt(&self, life: &Life, id: &str, lead: &Lead, payload: Payload) -> Ended {
+        let open = Open::new(life, id, lead.token);
+        let begun = Instant::now();
+        let origin = origin(&payload);
+        let delivery = Delivery::from(payload);
+        let attempt = Attempt {
+            id,
+            number: lead.attempt,
+            doubt: lead.doubt,
+            received: lead.received,
+            now: clock::wall(),
+            delivery: &delivery,
+            origin,
+        };
+        let report = tokio::select! {
+            report = self.upstream.attempt(&attempt) => report,
+            () = life.cut.cancelled() => {
+                Report::without(Verdict::Unknown, "the gateway stopped".to_owned())
+            },
+        };
+        let took = begun.elapsed();
+        self.meters.attempted(report.settlement.verdict, took);
+        let settled = open.settle(report.settlement.clone()).await;
+        match settled {
+            // Due again, perhaps before what the queue sleeps for.
+            Ok(Settled::Now(Label::Queued)) => self.wake.notify_one(),
+            Ok(Settled::Now(_)) => {},
+            Ok(Settled::Stale) => {
+                metrics::counter!("oncegate_stale_settlements_total").increment(1)
+            },
+            Err(error) => tracing::error!(event = id, %error, "a settlement was not recorded"),
+        }
+        Ended { report, settled, took }
+    }
+}
+
+fn origin(payload: &Payload) -> Option<Origin> {
+    let address: IpAddr = payload.from.as_ref()?.parse().ok()?;
+    Some(Origin { address, https: payload.https })
+}
+
+/// An open attempt. Dropped without a settlement, it settles itself as unknown.
+struct Open<'a> {
+    life: &'a Life,
+    id: &'a str,
+    token: Token,
+    settled: bool,
+}
+
+impl<'a> Open<'a> {
+    fn new(life: &'a Life, id: &'a str, token: Token) -> Self {
+        Self { life, id, token, settled: false }
+    }
+
+    async fn settle(mut self, settlement: Settlement) -> Result<Settled, Unavailable> {
+        // From here on the writer has it: the settlement goes in before the first await.
+        self.settled = true;
+        self.life.store.settle(self.id, self.token, settlement).await
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        if self.settled {
+            return;
+        }
+        let (store, id, token) = (Arc::clone(&self.life.store), self.id.to_owned(), self.token);
+        let settlement = Settlement {
+            verdict: Verdict::Unknown,
+            answer: None,
+            detail: "the task of the attempt died".to_owned(),
+        };
+        self.life.tasks.spawn(async move {
+            if let Err(error) = store.settle(&id, token, settlement).await {
+                tracing::error!(event = id, %error, "a dead attempt was not recorded");
+            }
+        });
+    }
+}

@@ -1,0 +1,424 @@
+//! The way of one webhook, in seven steps: read, verify, key, and then, in a task that the
+//! provider's hanging up does not cancel, claim, deliver, settle, respond.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use axum::response::{IntoResponse as _, Response};
+use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_LENGTH;
+use http::{Method, Request};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
+use uuid::Uuid;
+
+use crate::claim::{Claims, Follower, Seat};
+use crate::clock::{self, Clock};
+use crate::deliver::provider_answer;
+use crate::gate::{Gate, Life};
+use crate::key::Key;
+use crate::record::{Copy, Finish, Label, Meets, Mode, Settled, Token, Verdict};
+use crate::reply::Reply;
+use crate::store::{Arrived, Payload, Seen, Unavailable};
+use crate::telemetry::{self, Outcome};
+use crate::time::Millis;
+use crate::verify::{Delivery, Verified};
+
+/// Bytes of bodies in memory at once, of all requests; a further one is refused with 503.
+pub const BODIES_IN_FLIGHT: usize = 256 << 20;
+
+/// Bytes of a long key's full text that the record keeps; its SHA-256 is its identity.
+const LONG_KEY: usize = 16 << 10;
+
+/// The public side of the gateway.
+#[derive(Debug)]
+pub struct Ingress {
+    gates: HashMap<String, Arc<Gate>>,
+    life: Life,
+    clock: Arc<Clock>,
+    claims: Claims<Led>,
+    bodies: Arc<Semaphore>,
+    body_timeout: std::time::Duration,
+}
+
+/// What a leader leaves to the copies that waited for it.
+#[derive(Clone, Debug)]
+struct Led {
+    reply: Reply,
+    sha256: [u8; 32],
+    first: Option<Millis>,
+}
+
+/// What is known of a delivery when it is answered.
+#[derive(Debug)]
+struct Answered {
+    reply: Reply,
+    /// When the event's first copy arrived, if this is a later one.
+    first: Option<Millis>,
+    attempt: u32,
+    token: Token,
+    upstream: Option<u16>,
+}
+
+impl Answered {
+    fn new(reply: Reply) -> Self {
+        Self { reply, first: None, attempt: 0, token: Token::default(), upstream: None }
+    }
+}
+
+/// A delivery that was read, and the room its body takes.
+struct Read {
+    delivery: Delivery,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+/// A delivery turned away before it was claimed, and why, in a word for the log.
+struct Turned {
+    reply: Reply,
+    why: &'static str,
+}
+
+impl Turned {
+    fn away(outcome: Outcome, why: &'static str) -> Self {
+        Self { reply: Reply::refuse(outcome, why), why }
+    }
+}
+
+/// A verified delivery with its identity: all that a claim needs.
+struct Claimable {
+    copy: Copy,
+    key: Key,
+    payload: Payload,
+}
+
+impl Ingress {
+    /// The public side for `gates`, each at its source's path.
+    pub fn new(
+        gates: &[Arc<Gate>],
+        life: Life,
+        clock: Arc<Clock>,
+        body_timeout: std::time::Duration,
+    ) -> Self {
+        telemetry::zero_no_source();
+        let gates = gates.iter().map(|gate| (gate.source.path.clone(), Arc::clone(gate))).collect();
+        let bodies = Arc::new(Semaphore::new(BODIES_IN_FLIGHT));
+        Self { gates, life, clock, claims: Claims::new(), bodies, body_timeout }
+    }
+
+    /// Answers one request of a provider.
+    pub async fn receive(
+        self: Arc<Self>,
+        from: Option<IpAddr>,
+        request: Request<Incoming>,
+    ) -> Response {
+        let begun = Instant::now();
+        let Some(gate) = self.gates.get(request.uri().path()).cloned() else {
+            telemetry::lost(Outcome::NotFound);
+            return Reply::refuse(Outcome::NotFound, "no source has this path").into_response();
+        };
+        let claimable = match self.admit(&gate, from, request).await {
+            Ok(claimable) => claimable,
+            Err(Turned { reply, why }) => {
+                gate.meters.delivered(reply.outcome);
+                gate.meters.delivery_duration.record(begun.elapsed());
+                tracing::info!(
+                    source = gate.source.name,
+                    outcome = reply.outcome.word(),
+                    reason = why,
+                    status = reply.status,
+                    duration_ms = begun.elapsed().as_secs_f64() * 1000.0,
+                    "delivery"
+                );
+                return reply.into_response();
+            },
+        };
+        // The provider hanging up cancels nothing from here on.
+        let ingress = Arc::clone(&self);
+        let answered = self.life.tasks.spawn(async move {
+            let (claimable, room) = claimable;
+            let (id, key) = (claimable.copy.id.clone(), claimable.key.clone());
+            let answered = ingress.claim(&gate, claimable).await;
+            drop(room);
+            ingress.tell(&gate, &id, &key, &answered, begun);
+            answered.reply
+        });
+        match answered.await {
+            Ok(reply) => reply.into_response(),
+            Err(error) => {
+                tracing::error!(%error, "a delivery's task died");
+                Reply::refuse(Outcome::Unavailable, "the gateway failed").into_response()
+            },
+        }
+    }
+
+    /// Steps 1 to 3: read, verify, key.
+    async fn admit(
+        &self,
+        gate: &Gate,
+        from: Option<IpAddr>,
+        request: Request<Incoming>,
+    ) -> Result<(Claimable, Option<OwnedSemaphorePermit>), Turned> {
+        if request.method() != Method::POST {
+            return Err(Turned::away(Outcome::Method, "a webhook is a POST"));
+        }
+        if self.life.stop.is_cancelled() {
+            return Err(Turned::away(Outcome::Unavailable, "the gateway is stopping"));
+        }
+        let Read { delivery, room } = self.read(gate, request).await?;
+        let verified = gate.source.verifier.check(delivery, clock::wall()).map_err(|reason| {
+            gate.meters.rejected(reason);
+            // The same for every reason: an attacker learns nothing from it.
+            let reply = Reply::refuse(Outcome::Rejected, "the signature is missing or not valid");
+            Turned { reply, why: reason.word() }
+        })?;
+        gate.meters.seen(self.clock.now());
+        let key = gate.source.key.derive(&verified, Uuid::new_v4).map_err(|why| {
+            let detail = format!("no key can be derived: {why}");
+            Turned { reply: Reply::refuse(Outcome::Invalid, &detail), why: why.word() }
+        })?;
+        Ok((claimable(gate, &verified, key, from), room))
+    }
+
+    /// Step 1: the body, up to the source's limit, within its time, as raw bytes.
+    async fn read(&self, gate: &Gate, request: Request<Incoming>) -> Result<Read, Turned> {
+        let limit = gate.source.max_body;
+        let too_large = || {
+            let detail = format!("the body is over {limit} bytes");
+            Turned { reply: Reply::refuse(Outcome::TooLarge, &detail), why: "over max_body" }
+        };
+        let (head, mut incoming) = request.into_parts();
+        let length = head.headers.get(CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
+        if length.is_some_and(|length: usize| length > limit) {
+            return Err(too_large());
+        }
+        let mut room = None;
+        let mut body = BytesMut::new();
+        let read = async {
+            while let Some(frame) = incoming.frame().await {
+                let Ok(frame) = frame else {
+                    return Err(Turned::away(Outcome::Invalid, "the body was cut"));
+                };
+                let Ok(chunk) = frame.into_data() else { continue };
+                if body.len().saturating_add(chunk.len()) > limit {
+                    return Err(too_large());
+                }
+                self.reserve(&mut room, chunk.len())?;
+                body.extend_from_slice(&chunk);
+            }
+            Ok(())
+        };
+        timeout(self.body_timeout, read).await.unwrap_or_else(|_| {
+            Err(Turned { reply: Reply::too_slow(), why: "the body did not arrive in time" })
+        })?;
+        let delivery = Delivery {
+            method: head.method,
+            query: head.uri.query().map(str::to_owned),
+            headers: head.headers,
+            body: Bytes::from(body),
+        };
+        Ok(Read { delivery, room })
+    }
+
+    /// Takes room for `bytes` more of a body.
+    fn reserve(&self, room: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> Result<(), Turned> {
+        let full = || Turned::away(Outcome::Unavailable, "too many bodies are in memory");
+        let more = u32::try_from(bytes).map_err(|_| full())?;
+        let more = Arc::clone(&self.bodies).try_acquire_many_owned(more).map_err(|_| full())?;
+        match room {
+            Some(room) => room.merge(more),
+            None => *room = Some(more),
+        }
+        Ok(())
+    }
+
+    /// Step 4: who attempts, who waits, who is answered from the record.
+    async fn claim(&self, gate: &Gate, claimable: Claimable) -> Answered {
+        let Claimable { copy, payload, .. } = claimable;
+        if gate.source.policy.mode == Mode::Queue {
+            return self.arrive(gate, copy, payload).await;
+        }
+        match self.life.store.look(&copy) {
+            Ok(Some(arrived)) if arrived.arrival.meets != Meets::InFlight => {
+                return answer(gate, arrived);
+            },
+            Ok(_) => {},
+            Err(error) => return Answered::new(unavailable(error)),
+        }
+        match self.claims.join(&copy.id) {
+            Seat::Follow(follower) => self.follow(gate, copy, payload, follower).await,
+            Seat::Lead(leader) => {
+                let sha256 = copy.sha256;
+                let (answered, for_copies) = self.lead(gate, copy, payload).await;
+                let reply = for_copies.unwrap_or_else(|| answered.reply.clone());
+                leader.answer(Led { reply, sha256, first: answered.first });
+                answered
+            },
+        }
+    }
+
+    /// A copy that starts no attempt of its own: stored, or answered from the record.
+    async fn arrive(&self, gate: &Gate, copy: Copy, payload: Payload) -> Answered {
+        match self.life.store.arrive(copy, &payload).await {
+            Ok(arrived) => answer(gate, arrived),
+            Err(error) => Answered::new(unavailable(error)),
+        }
+    }
+
+    /// Steps 4 to 6 for the copy that leads: a slot, the claim, the attempt, its result.
+    /// The second reply is what the copies get, where that differs.
+    async fn lead(&self, gate: &Gate, copy: Copy, payload: Payload) -> (Answered, Option<Reply>) {
+        let Some(slot) = gate.slot(&self.life).await else {
+            let detail = "the application is busy with as many attempts as `concurrency` allows";
+            return (Answered::new(Reply::refuse(Outcome::Unavailable, detail)), None);
+        };
+        let id = copy.id.clone();
+        let arrived = match self.life.store.arrive(copy, &payload).await {
+            Ok(arrived) => arrived,
+            Err(error) => return (Answered::new(unavailable(error)), None),
+        };
+        let Meets::Lead(lead) = &arrived.arrival.meets else {
+            return (answer(gate, arrived), None);
+        };
+        let ended = gate.attempt(&self.life, &id, lead, payload).await;
+        drop(slot);
+        let mut reply = provider_answer(&ended.report);
+        let mut for_copies = None;
+        match (ended.report.settlement.verdict, ended.settled) {
+            (Verdict::Success, Err(_)) => reply.outcome = Outcome::Unrecorded,
+            (Verdict::Success | Verdict::Final, Ok(_)) => {
+                let recorded = ended.report.settlement.answer.clone().map(Reply::replay);
+                for_copies = recorded.filter(|_| reply.outcome == Outcome::Processed);
+            },
+            (_, Ok(Settled::Now(Label::Held))) => {
+                reply = Reply::acknowledge(&gate.source.acknowledgement, Outcome::Held);
+            },
+            _ => {},
+        }
+        reply.mismatch = arrived.arrival.mismatch;
+        let answered = Answered {
+            first: (lead.attempt > 1).then_some(lead.received),
+            attempt: lead.attempt,
+            token: lead.token,
+            upstream: ended.report.settlement.answer.as_ref().map(|answer| answer.status),
+            reply,
+        };
+        (answered, for_copies)
+    }
+
+    /// A copy that waits for the leader's answer, and starts nothing of its own.
+    async fn follow(
+        &self,
+        gate: &Gate,
+        copy: Copy,
+        payload: Payload,
+        leader: Follower<Led>,
+    ) -> Answered {
+        let led = if gate.source.provider_retries {
+            timeout(gate.source.wait, leader.wait()).await.ok().flatten()
+        } else {
+            leader.wait().await
+        };
+        let Some(led) = led else {
+            return Answered::new(Reply::refuse(Outcome::Busy, "an attempt is under way"));
+        };
+        if led.sha256 != copy.sha256 && led.reply.is_settled() {
+            // Not the leader's body: it is looked at, and kept, as a mismatching copy is.
+            return self.arrive(gate, copy, payload).await;
+        }
+        let mut answered = Answered::new(led.reply.to_follower());
+        answered.reply.mismatch = false;
+        answered.first = led.first;
+        answered
+    }
+
+    /// Step 7 but for the bytes: the story, the metrics, and one line that says it all.
+    fn tell(&self, gate: &Gate, id: &str, key: &Key, answered: &Answered, begun: Instant) {
+        let Answered { reply, first, attempt, token, upstream } = answered;
+        let took = begun.elapsed();
+        let now = self.clock.now();
+        gate.meters.delivered(reply.outcome);
+        gate.meters.delivery_duration.record(took);
+        if let Some(first) = first {
+            gate.meters.duplicate_lag.record(now.since(*first));
+        }
+        if reply.mismatch {
+            gate.meters.mismatches.increment(1);
+        }
+        if reply.outcome == Outcome::Queued {
+            gate.wake.notify_one();
+        }
+        let seen = Seen {
+            at: now,
+            outcome: reply.outcome.word().to_owned(),
+            status: reply.status,
+            mismatch: reply.mismatch,
+        };
+        self.life.store.note(id, seen);
+        tracing::info!(
+            source = gate.source.name,
+            key = key.text,
+            outcome = reply.outcome.word(),
+            status = reply.status,
+            attempt,
+            token = token.0,
+            upstream_status = upstream,
+            duration_ms = took.as_secs_f64() * 1000.0,
+            "delivery"
+        );
+    }
+}
+
+/// What a claim needs of a verified delivery. Only a verified one gets here.
+fn claimable(gate: &Gate, verified: &Verified, key: Key, from: Option<IpAddr>) -> Claimable {
+    let delivery = verified.delivery();
+    let mut sha256 = [0; 32];
+    let hashed = digest::digest(&digest::SHA256, &delivery.body);
+    sha256.copy_from_slice(hashed.as_ref());
+    let copy = Copy {
+        id: format!("{}:{}", gate.source.name, key.text),
+        long: key.long.as_deref().map(|text| cut(text).to_owned()),
+        sha256,
+        bytes: u64::try_from(delivery.body.len()).unwrap_or(u64::MAX),
+    };
+    Claimable { copy, key, payload: Payload::new(delivery, from, false) }
+}
+
+/// The answer to a copy that does not lead.
+fn answer(gate: &Gate, arrived: Arrived) -> Answered {
+    let Arrived { arrival, answer } = arrived;
+    let acknowledge = |outcome| Reply::acknowledge(&gate.source.acknowledgement, outcome);
+    let mut reply = match (arrival.meets, answer) {
+        (Meets::Duplicate(Finish::Answered), Some(answer)) => Reply::replay(answer),
+        (Meets::Duplicate(_), _) => acknowledge(Outcome::Duplicate),
+        (Meets::Queued, _) => acknowledge(Outcome::Queued),
+        (Meets::Held, _) => acknowledge(Outcome::Held),
+        (Meets::Mismatch, _) => {
+            Reply::refuse(Outcome::Mismatch, "the event of this key has another body")
+        },
+        (Meets::InFlight | Meets::Lead(_), _) => {
+            Reply::refuse(Outcome::Busy, "an attempt is under way")
+        },
+    };
+    reply.mismatch = arrival.mismatch;
+    let later = reply.outcome != Outcome::Queued || arrival.attempt > 0;
+    Answered {
+        first: later.then_some(arrival.first),
+        attempt: arrival.attempt,
+        token: Token::default(),
+        upstream: None,
+        reply,
+    }
+}
+
+/// At most [`LONG_KEY`] bytes of a key's full text, which is ASCII.
+fn cut(text: &str) -> &str {
+    text.get(..LONG_KEY).unwrap_or(text)
+}
+
+fn unavailable(error: Unavailable) -> Reply {
+    Reply::refuse(Outcome::Unavailable, &error.to_string())
+}

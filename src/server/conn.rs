@@ -1,0 +1,230 @@
+//! Accepting connections, and how long each may take.
+//!
+//! Why not `axum::serve`: it has no time-out for a request's head, no limit of
+//! connections and no end of a drain, so anyone who opens sockets and says nothing
+//! stops the gateway. hyper has one timer for the head, which also counts the time
+//! between requests; a webhook's head must come in seconds while a connection may
+//! well rest longer. So a connection's [`Watch`] is told what happens (bytes in,
+//! bytes out, a request begun, its answer gone) and names the one deadline that
+//! counts now; after each poll of hyper's connection that deadline is polled too,
+//! and cuts the connection when it is over.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Server;
+
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use watch::{Busy, Watch, Watched};
+
+/// The most headers of one request; more is answered 431. Providers send up to 40.
+pub const MAX_HEADERS: usize = 64;
+
+/// The largest request head, in bytes; more is answered 431.
+pub const MAX_HEAD: usize = 64 * 1024;
+
+/// How long a client may take none of an answer's bytes.
+pub const WRITE_STALL: Duration = Duration::from_secs(30);
+
+/// The pause after an accept failed for want of resources (file descriptors, memory):
+/// they come back when connections end, so asking again at once only burns the CPU.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a connection may take for what, and how many there may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// From the first byte of a request (or the accept) to the end of its head.
+    pub header_timeout: Duration,
+    /// From the end of an answer to the first byte of the next request.
+    pub idle_timeout: Duration,
+    /// How long a client may take none of an answer's bytes.
+    pub write_stall: Duration,
+    /// Connections at once, at least 1; more wait in the kernel's backlog.
+    pub max_connections: usize,
+}
+
+impl From<&Server> for Limits {
+    fn from(server: &Server) -> Self {
+        Self {
+            header_timeout: server.header_timeout,
+            idle_timeout: server.idle_timeout,
+            write_stall: WRITE_STALL,
+            max_connections: server.max_connections,
+        }
+    }
+}
+
+/// Who is at the other end: an extension of every request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The address the connection came from.
+    pub addr: SocketAddr,
+    /// Our address that it came to.
+    pub local: SocketAddr,
+}
+
+/// Accepts connections and answers their requests with `service`, until `stop`.
+///
+/// From then on nothing is accepted, connections without a request are closed, and
+/// those with one end after its answer. Returns when all have ended; how long that may
+/// take is for the caller to bound. Dropping the future cuts every connection.
+///
+/// A panic in `service` ends the connection it happened on and nothing else.
+pub async fn serve<S>(listener: TcpListener, limits: Limits, service: S, stop: CancellationToken)
+where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+{
+    let permits = Arc::new(Semaphore::new(limits.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            Some(ended) = connections.join_next() => report(ended),
+            accepted = accept(&listener, &permits) => match accepted {
+                Ok((stream, peer, permit)) => {
+                    let serving = connection(stream, peer, limits, service.clone(), stop.clone());
+                    connections.spawn(async move {
+                        serving.await;
+                        drop(permit);
+                    });
+                },
+                Err(error) if is_of_one_connection(&error) => {},
+                Err(error) => {
+                    tracing::error!(%error, "cannot accept connections");
+                    tokio::select! { () = sleep(ACCEPT_PAUSE) => {}, () = stop.cancelled() => break }
+                },
+            },
+        }
+    }
+    drop(listener);
+    while let Some(ended) = connections.join_next().await {
+        report(ended);
+    }
+}
+
+/// The next connection, once there may be one more: nothing is accepted only to be dropped.
+async fn accept(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, Peer, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, addr) = listener.accept().await?;
+    // Answers are written whole: waiting for more to send would only delay them.
+    stream.set_nodelay(true)?;
+    let peer = Peer { addr, local: stream.local_addr()? };
+    Ok((stream, peer, permit))
+}
+
+/// Whether only the connection at the head of the backlog is to blame.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionRefused, ConnectionReset, InvalidInput, NotConnected,
+    };
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | InvalidInput | NotConnected
+    )
+}
+
+/// Tells of a connection whose task panicked.
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!("a handler panicked; its connection was closed");
+    }
+}
+
+/// Serves one connection to its end, its deadline, or its last answer after `stop`.
+async fn connection<S>(
+    stream: TcpStream,
+    peer: Peer,
+    limits: Limits,
+    service: S,
+    stop: CancellationToken,
+) where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
+{
+    let watch = Watch::new(limits);
+    let seen = Arc::clone(&watch);
+    let answering = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        let busy = Busy::start(&seen);
+        let answer = service.call(request);
+        async move { answer.await.map(|response| response.map(|body| busy.until_gone(body))) }
+    });
+    let io = TokioIo::new(Watched::new(stream, Arc::clone(&watch)));
+    let mut serving = pin!(
+        http1::Builder::new()
+            .max_headers(MAX_HEADERS)
+            .max_header_size(MAX_HEAD)
+            .max_buf_size(MAX_HEAD)
+            // A client that has shut its sending side still reads its answer.
+            .half_close(true)
+            // Without a timer hyper's own is inert; the watch has the deadlines.
+            .header_read_timeout(None)
+            .serve_connection(io, answering)
+    );
+    let mut stopped = pin!(stop.cancelled());
+    let mut stopping = false;
+    let mut over = pin!(sleep_until(watch.deadline().unwrap_or_else(Instant::now)));
+    let end = poll_fn(|cx| {
+        if !stopping && stopped.as_mut().poll(cx).is_ready() {
+            stopping = true;
+            serving.as_mut().graceful_shutdown();
+        }
+        if let Poll::Ready(result) = serving.as_mut().poll(cx) {
+            return Poll::Ready(End::Closed(result));
+        }
+        let Some(deadline) = watch.deadline() else { return Poll::Pending };
+        if over.deadline() != deadline {
+            over.as_mut().reset(deadline);
+        }
+        over.as_mut().poll(cx).map(|()| End::Cut)
+    });
+    let end = end.await;
+    tracing::trace!(peer = %peer.addr, %end, "connection ended");
+}
+
+/// Why a connection ended.
+enum End {
+    /// By either side, or for what hyper would not read.
+    Closed(hyper::Result<()>),
+    /// Its deadline was over.
+    Cut,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed(Ok(())) => f.write_str("closed"),
+            Self::Closed(Err(error)) => error.fmt(f),
+            Self::Cut => f.write_str("cut at its deadline"),
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Opening the redb file: created beside and renamed, checked while it is small,
+//! compacted when that pays, and never trusted from the page cache after a failure.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use redb::backends::FileBackend;
+use redb::{Builder, Database, DatabaseError, ReadableDatabase as _, StorageError};
+
+use super::tables::{Failure, META, Tables, is_no_space};
+use crate::config;
+
+/// Below this size redb checks every page's checksum at open: well under a second.
+const CHECK_BYTES: u64 = 256 << 20;
+/// Below this size compaction is not worth the writes.
+const COMPACT_BYTES: u64 = 64 << 20;
+/// The version of the tables and of the meaning of their rows.
+const FORMAT: &[u8] = b"oncegate 1";
+const FORMAT_KEY: &str = "format";
+
+type OpenBackend = dyn Fn(&Builder) -> Result<Database, DatabaseError> + Send + Sync;
+
+/// What the store lives on.
+#[derive(Clone)]
+pub enum Medium {
+    /// A file.
+    File(PathBuf),
+    /// Whatever the function opens, again after a failure: the seam for faulty disks in tests.
+    Custom(Arc<OpenBackend>),
+}
+
+impl fmt::Debug for Medium {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Custom(_) => f.write_str("Custom"),
+        }
+    }
+}
+
+/// Why the store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has the file.
+    #[error("{0}: another oncegate process has this file; stop it first")]
+    InUse(String),
+    /// The file is not ours, or of another version.
+    #[error("{0}: not a file of this version of oncegate: {1}")]
+    Format(String, String),
+    /// The file is damaged beyond what its records' tags can tell.
+    #[error("{0}: the file is damaged ({1}); restore a copy, or move it away to start empty")]
+    Damaged(String, String),
+    /// Anything else.
+    #[error("{path}: {cause}")]
+    Io {
+        /// The file.
+        path: String,
+        /// What failed.
+        cause: io::Error,
+    },
+}
+
+impl OpenError {
+    /// Whether the cause is a lack of space.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self, Self::Io { cause, .. } if is_no_space(cause))
+    }
+}
+
+impl Medium {
+    fn name(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Custom(_) => "memory".to_owned(),
+        }
+    }
+
+    /// The size in bytes; 0 where it cannot be told.
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::File(path) => fs::metadata(path).map_or(0, |meta| meta.len()),
+            Self::Custom(_) => 0,
+        }
+    }
+
+    /// Free space for this service on the file system, in bytes; `None` where there is none.
+    pub(super) fn free(&self) -> Option<u64> {
+        let Self::File(path) = self else { return None };
+        let at = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        let stat = rustix::fs::statvfs(at.unwrap_or(Path::new("."))).ok()?;
+        Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    /// Opens for the first time in this process.
+    pub(super) fn open(&self, settings: &config::Storage) -> Result<Database, OpenError> {
+        if let Self::File(path) = self {
+            create_if_missing(path, settings).map_err(|cause| self.failed(cause))?;
+        }
+        let mut db = self.reopen(settings)?;
+        if let Self::Custom(_) = self {
+            prepare(&db).map_err(|cause| self.failed(cause))?;
+        }
+        self.check_format(&db)?;
+        self.compact(&mut db);
+        Ok(db)
+    }
+
+    /// Opens what was open before.
+    pub(super) fn reopen(&self, settings: &config::Storage) -> Result<Database, OpenError> {
+        if let Self::File(path) = self {
+            forget_cached(path).map_err(|cause| self.failed(cause))?;
+        }
+        let check = self.bytes() <= CHECK_BYTES;
+        match self.try_open(settings, check) {
+            Err(OpenError::Damaged(_, why)) if check => {
+                // The records' own tags tell which of them can still be trusted.
+                tracing::error!(error = %why, "the file is damaged; opening it without the full check");
+                self.try_open(settings, false)
+            },
+            other => other,
+        }
+    }
+
+    fn try_open(&self, settings: &config::Storage, check: bool) -> Result<Database, OpenError> {
+        let mut builder = Builder::new();
+        builder.set_cache_size(settings.cache);
+        builder.set_check_integrity_on_open(check);
+        builder.set_repair_callback(|session| {
+            tracing::warn!(progress = session.progress(), "repairing the file after a crash");
+        });
+        let opened = catch_unwind(AssertUnwindSafe(|| match self {
+            Self::File(path) => builder.open(path),
+            Self::Custom(open) => open(&builder),
+        }));
+        match opened {
+            Ok(Ok(db)) => Ok(db),
+            Ok(Err(error)) => Err(self.explain(error)),
+            Err(_) => Err(OpenError::Damaged(self.name(), "redb panicked".to_owned())),
+        }
+    }
+
+    fn explain(&self, error: DatabaseError) -> OpenError {
+        let name = self.name();
+        match error {
+            DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(name),
+            DatabaseError::UpgradeRequired(version) => {
+                OpenError::Format(name, format!("redb file format {version}"))
+            },
+            DatabaseError::Storage(StorageError::Io(error))
+                if error.kind() == io::ErrorKind::InvalidData =>
+            {
+                OpenError::Format(name, error.to_string())
+            },
+            // As it is: its kind tells a full disk from a failing one.
+            DatabaseError::Storage(StorageError::Io(cause)) => OpenError::Io { path: name, cause },
+            error => OpenError::Damaged(name, error.to_string()),
+        }
+    }
+
+    fn failed(&self, cause: io::Error) -> OpenError {
+        OpenError::Io { path: self.name(), cause }
+    }
+
+    fn check_format(&self, db: &Database) -> Result<(), OpenError> {
+        let read = || -> Result<Option<Vec<u8>>, redb::Error> {
+            let meta = db.begin_read()?.open_table(META)?;
+            Ok(meta.get(FORMAT_KEY)?.map(|row| row.value().to_vec()))
+        };
+        match read() {
+            Ok(Some(format)) if format == FORMAT => Ok(()),
+            Ok(Some(other)) => {
+                Err(OpenError::Format(self.name(), String::from_utf8_lossy(&other).into_owned()))
+            },
+            Ok(None) => Err(OpenError::Format(self.name(), "it names no format".to_owned())),
+            Err(error @ redb::Error::TableDoesNotExist(_)) => {
+                Err(OpenError::Format(self.name(), error.to_string()))
+            },
+            Err(error) => Err(OpenError::Damaged(self.name(), error.to_string())),
+        }
+    }
+
+    /// Compacts if at least a quarter of a large file holds nothing. A failure is not a
+    /// reason not to start, but the handle is not to be used after one: it is opened anew.
+    fn compact(&self, db: &mut Database) {
+        let size = self.bytes();
+        if size < COMPACT_BYTES {
+            return;
+        }
+        let used = match used_bytes(db) {
+            Ok(used) => used,
+            Err(error) => {
+                tracing::warn!(%error, "how full the file is could not be told");
+                return;
+            },
+        };
+        if used.saturating_mul(4) > size.saturating_mul(3) {
+            return;
+        }
+        tracing::info!(size, used, "compacting the file");
+        match db.compact() {
+            Ok(_) => tracing::info!(size = self.bytes(), "compacted the file"),
+            Err(error) => tracing::error!(%error, "compaction failed"),
+        }
+    }
+}
+
+fn used_bytes(db: &Database) -> Result<u64, redb::Error> {
+    let txn = db.begin_write()?;
+    let stats = txn.stats()?;
+    let page = u64::try_from(stats.page_size()).unwrap_or(u64::MAX);
+    txn.abort()?;
+    Ok(stats.allocated_pages().saturating_mul(page))
+}
+
+/// A crash while redb makes a new file can leave one that never opens, so it is made
+/// beside, synced and renamed.
+fn create_if_missing(path: &Path, settings: &config::Storage) -> io::Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(dir)?;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {},
+    }
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create_new(true).mode(0o600).open(&beside)?;
+    let backend = FileBackend::new(file).map_err(|error| io::Error::other(error.to_string()))?;
+    let db = Builder::new()
+        .set_cache_size(settings.cache)
+        .create_with_backend(backend)
+        .map_err(|error| io::Error::other(error.to_string()))?;
+    prepare(&db)?;
+    db.close().map_err(|error| io::Error::other(error.to_string()))?;
+    File::open(&beside)?.sync_all()?;
+    fs::rename(&beside, path)?;
+    File::open(dir)?.sync_all()
+}
+
+/// Makes the tables of a new file.
+fn prepare(db: &Database) -> io::Result<()> {
+    let prepare = || -> Result<(), Failure> {
+        let txn = db.begin_write()?;
+        {
+            let mut tables = Tables::open(&txn)?;
+            if tables.meta.insert(FORMAT_KEY, FORMAT)?.is_some() {
+                return Ok(());
+            }
+        }
+        txn.commit()?;
+        Ok(())
+    };
+    prepare().map_err(|error| io::Error::other(error.to_string()))
+}
+
+/// After a failed sync the page cache can show what the disk does not have: drop it.
+fn forget_cached(path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+    Ok(())
+}

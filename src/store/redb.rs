@@ -1,0 +1,388 @@
+//! [`Store`] on one redb file: reads inline, writes through the writer's lanes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use redb::{Database, ReadableDatabase as _};
+use tokio::sync::oneshot;
+
+use super::file::{Medium, OpenError};
+use super::tables::{self, Failure, Found, Place};
+use super::totals::Totals;
+use super::verbs::{Rules, transact};
+use super::writer::{Lanes, Op, Reply, Shared, Writer};
+use super::{Arrived, Health, Payload, Seen, Stats, Store, Story, Swept, Taken, Unavailable};
+use super::{check, codec};
+use crate::clock::Clock;
+use crate::config;
+use crate::record::{
+    self, Act, Copy, Event, Finish, KEPT_COPIES, Label, Meets, Policy, Refused, Settled,
+    Settlement, Token,
+};
+use crate::time::Millis;
+
+/// Claims that may wait for the writer; a further one is refused at once.
+const CLAIMS_WAITING: usize = 4096;
+/// Events whose deliveries may wait to be written; a flush is due long before.
+const NOTED_EVENTS: usize = 100_000;
+
+/// The events of one redb file.
+pub struct RedbStore {
+    shared: Arc<Shared>,
+    rules: Arc<Rules>,
+    lanes: Lanes,
+    medium: Medium,
+    disk_low: AtomicBool,
+    reserve: u64,
+    /// What the start found in flight and settled as unknown.
+    recovered: usize,
+    /// The last time the store saw before this start.
+    last_seen: Millis,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl fmt::Debug for RedbStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedbStore").field("medium", &self.medium).finish_non_exhaustive()
+    }
+}
+
+impl RedbStore {
+    /// Opens the file, settles what another boot left in flight, and starts the writer.
+    pub fn open(
+        medium: Medium,
+        settings: &config::Storage,
+        policies: BTreeMap<String, Policy>,
+        clock: Arc<Clock>,
+    ) -> Result<Self, OpenError> {
+        let db = medium.open(settings)?;
+        let damaged = |cause: Failure| OpenError::Damaged(format!("{medium:?}"), cause.to_string());
+        let mut totals = read_totals(&db).map_err(damaged)?;
+        let last_seen = totals.seen;
+        clock.not_before(last_seen);
+        let rules = Arc::new(Rules::new(policies, clock));
+        let recovered = recover(&db, &mut totals, &rules).map_err(damaged)?;
+
+        let shared = Arc::new(Shared::new(db, totals));
+        let (lanes, writer) = Writer::new(
+            Arc::clone(&shared),
+            Arc::clone(&rules),
+            medium.clone(),
+            settings.clone(),
+            CLAIMS_WAITING,
+        );
+        let thread = std::thread::Builder::new()
+            .name("writer".to_owned())
+            .spawn(|| writer.run())
+            .map_err(|cause| OpenError::Io { path: "writer thread".to_owned(), cause })?;
+        Ok(Self {
+            shared,
+            rules,
+            lanes,
+            medium,
+            disk_low: AtomicBool::new(false),
+            reserve: settings.reserve,
+            recovered,
+            last_seen,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// How many attempts of another boot were settled as unknown at start.
+    pub fn recovered(&self) -> usize {
+        self.recovered
+    }
+
+    /// The last time the store saw before this start; zero for a new file.
+    pub fn last_seen(&self) -> Millis {
+        self.last_seen
+    }
+
+    /// Looks whether free space is below the reserve; new events are refused while it is.
+    pub fn watch_disk(&self) {
+        let low = self.medium.free().is_some_and(|free| free < self.reserve);
+        if low != self.disk_low.swap(low, Ordering::Relaxed) {
+            if low {
+                tracing::error!("free space is below `storage.reserve`: new events are refused");
+            } else {
+                tracing::info!("free space is above `storage.reserve` again");
+            }
+        }
+    }
+
+    fn database(&self) -> Result<Arc<Database>, Unavailable> {
+        self.shared.db.load_full().ok_or(match self.shared.health() {
+            Health::DiskFull => Unavailable::DiskFull,
+            Health::Ready | Health::DiskLow | Health::Stopped => Unavailable::Stopped,
+        })
+    }
+
+    /// Lists what does not fit together in the file: a walk over all of it, as of one
+    /// commit. On a busy store the file grows while it runs.
+    pub fn check(&self) -> Result<Vec<String>, Unavailable> {
+        self.read(|db| check::check(&db.begin_read()?, self.rules.boot))
+    }
+
+    /// The stored bytes of an event: its body in slot 0, kept copies in slots 1 to 3. What
+    /// cannot be read is left out.
+    pub fn payloads(&self, id: &str) -> Result<Vec<(u8, Payload)>, Unavailable> {
+        self.read(|db| {
+            let txn = db.begin_read()?;
+            let (keys, events) = (txn.open_table(tables::KEYS)?, txn.open_table(tables::EVENTS)?);
+            let Found::Event(seq, _) = tables::find(&keys, &events, id)? else {
+                return Ok(Vec::new());
+            };
+            let payloads = txn.open_table(tables::PAYLOADS)?;
+            let mut found = Vec::new();
+            for slot in 0..=u8::try_from(KEPT_COPIES).unwrap_or(u8::MAX) {
+                if let Some(Ok(payload)) = check::payload(&payloads, seq, slot)? {
+                    found.push((slot, payload));
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    /// Reads from the file. redb may panic on a damaged page: that is an error of this
+    /// read, not the end of whoever asked.
+    fn read<T>(
+        &self,
+        read: impl FnOnce(&Database) -> Result<T, Failure>,
+    ) -> Result<T, Unavailable> {
+        let db = self.database()?;
+        match catch_unwind(AssertUnwindSafe(|| read(&db))) {
+            Ok(Ok(found)) => return Ok(found),
+            Ok(Err(error)) => tracing::error!(%error, "a read failed"),
+            Err(_) => tracing::error!("a read met a damaged page"),
+        }
+        Err(Unavailable::Stopped)
+    }
+
+    fn read_arrival(&self, db: &Database, copy: &Copy) -> Result<Option<Arrived>, Failure> {
+        let txn = db.begin_read()?;
+        let (keys, events) = (txn.open_table(tables::KEYS)?, txn.open_table(tables::EVENTS)?);
+        let Found::Event(seq, event) = tables::find(&keys, &events, &copy.id)? else {
+            return Ok(None);
+        };
+        let cx = self.rules.context(&copy.id, Token::default(), self.rules.clock.now());
+        let change = record::arrive(Some(&event), copy, &cx);
+        if !change.is_none() {
+            return Ok(None);
+        }
+        let mut answer = None;
+        if change.reply.meets == Meets::Duplicate(Finish::Answered) {
+            match tables::answer(&txn.open_table(tables::ANSWERS)?, seq)? {
+                Ok(found) => answer = Some(found),
+                Err(codec::Damaged) => return Ok(None),
+            }
+        }
+        Ok(Some(Arrived { arrival: change.reply, answer }))
+    }
+
+    fn read_story(&self, db: &Database, id: &str) -> Result<Option<Story>, Failure> {
+        let txn = db.begin_read()?;
+        let (keys, events) = (txn.open_table(tables::KEYS)?, txn.open_table(tables::EVENTS)?);
+        let (seq, event) = match tables::find(&keys, &events, id)? {
+            Found::Nothing => return Ok(None),
+            Found::Event(seq, event) => (seq, *event),
+            Found::Damaged(seq) => {
+                let held = record::damaged(id, 0, 0, self.rules.clock.now()).event;
+                (seq.unwrap_or_default(), held.ok_or(Failure::Nothing)?)
+            },
+        };
+        let (entries, damaged_entries) = tables::story(&txn.open_table(tables::STORY)?, seq)?;
+        let deliveries = tables::deliveries(&txn.open_table(tables::DELIVERIES)?, seq)?;
+        let answer = match event.finish {
+            Some(Finish::Answered) => tables::answer(&txn.open_table(tables::ANSWERS)?, seq)?.ok(),
+            _ => None,
+        };
+        Ok(Some(Story { event, entries, damaged_entries, deliveries, answer }))
+    }
+
+    fn read_oldest(&self, db: &Database) -> Result<Vec<(String, Millis)>, Failure> {
+        let agenda = db.begin_read()?.open_table(tables::AGENDA)?;
+        let place = Place::Queued.number();
+        let mut oldest = Vec::new();
+        for source in self.rules.policies.keys() {
+            let range =
+                (source.as_str(), place, 0, 0)..=(source.as_str(), place, u64::MAX, u64::MAX);
+            if let Some(row) = agenda.range(range)?.next() {
+                oldest.push((source.clone(), Millis(row?.0.value().2)));
+            }
+        }
+        Ok(oldest)
+    }
+
+    async fn reply<T>(
+        receiver: oneshot::Receiver<Result<T, Unavailable>>,
+    ) -> Result<T, Unavailable> {
+        receiver.await.unwrap_or(Err(Unavailable::Stopped))
+    }
+
+    /// Our own lane: bounded by its senders, so it never refuses.
+    async fn own<T>(&self, make: impl FnOnce(Reply<T>) -> Op) -> Result<T, Unavailable> {
+        let (reply, receiver) = Reply::new();
+        self.lanes.own(make(reply))?;
+        Self::reply(receiver).await
+    }
+
+    async fn upkeep<T>(&self, make: impl FnOnce(Reply<T>) -> Op) -> Result<T, Unavailable> {
+        let (reply, receiver) = Reply::new();
+        self.lanes.upkeep(make(reply))?;
+        Self::reply(receiver).await
+    }
+}
+
+#[async_trait]
+impl Store for RedbStore {
+    fn look(&self, copy: &Copy) -> Result<Option<Arrived>, Unavailable> {
+        self.read(|db| self.read_arrival(db, copy))
+    }
+
+    async fn arrive(&self, copy: Copy, payload: &Payload) -> Result<Arrived, Unavailable> {
+        // A page that a read cannot cope with would stop the writer, and all other events.
+        if let Some(arrived) = self.look(&copy)? {
+            return Ok(arrived);
+        }
+        match self.health() {
+            Health::Ready => {},
+            Health::DiskLow => return Err(Unavailable::DiskLow),
+            Health::DiskFull => return Err(Unavailable::DiskFull),
+            Health::Stopped => return Err(Unavailable::Stopped),
+        }
+        let payload = codec::encode(payload).map_err(|_| Unavailable::Stopped)?;
+        let (reply, receiver) = Reply::new();
+        let op = Op::Arrive { copy, payload: Some(payload), reply };
+        self.lanes.claim(op)?;
+        Self::reply(receiver).await
+    }
+
+    async fn settle(
+        &self,
+        id: &str,
+        token: Token,
+        settlement: Settlement,
+    ) -> Result<Settled, Unavailable> {
+        let id = id.to_owned();
+        self.own(|reply| Op::Settle { id, token, settlement, reply }).await
+    }
+
+    async fn take_due(&self, source: &str, limit: usize) -> Result<Taken, Unavailable> {
+        let source = source.to_owned();
+        self.own(|reply| Op::Take { source, limit, reply }).await
+    }
+
+    async fn operate(
+        &self,
+        id: &str,
+        act: Act,
+        note: &str,
+    ) -> Result<Result<Label, Refused>, Unavailable> {
+        let (id, note) = (id.to_owned(), note.to_owned());
+        self.upkeep(|reply| Op::Operate { id, act, note, reply }).await
+    }
+
+    async fn sweep(&self) -> Result<Swept, Unavailable> {
+        self.upkeep(|reply| Op::Sweep { reply }).await
+    }
+
+    fn note(&self, id: &str, seen: Seen) {
+        let mut noted = self.shared.noted.lock();
+        if noted.len() < NOTED_EVENTS || noted.contains_key(id) {
+            noted.entry(id.to_owned()).or_default().add(seen);
+        }
+    }
+
+    async fn flush(&self) -> Result<(), Unavailable> {
+        if self.shared.noted.lock().is_empty() {
+            return Ok(());
+        }
+        self.upkeep(|reply| Op::Note { taken: HashMap::new(), reply }).await
+    }
+
+    async fn story(&self, id: &str) -> Result<Option<Story>, Unavailable> {
+        if let Err(error) = self.flush().await {
+            // The story still has all that could be written.
+            tracing::debug!(%error, "deliveries wait to be written");
+        }
+        self.read(|db| self.read_story(db, id))
+    }
+
+    fn stats(&self) -> Stats {
+        let now = self.rules.clock.now();
+        let oldest = self.read(|db| self.read_oldest(db)).unwrap_or_default();
+        let totals = self.shared.totals.lock();
+        Stats {
+            counts: totals.all().map(|(s, label, n)| (s.to_owned(), label, n)).collect(),
+            oldest: oldest.into_iter().map(|(source, due)| (source, now.since(due))).collect(),
+            bytes: self.medium.bytes(),
+        }
+    }
+
+    async fn failed(&self) -> String {
+        let mut failed = self.shared.failed.subscribe();
+        match failed.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            Err(_) => "the store was dropped".to_owned(),
+        }
+    }
+
+    fn health(&self) -> Health {
+        match self.shared.health() {
+            Health::Ready if self.disk_low.load(Ordering::Relaxed) => Health::DiskLow,
+            health => health,
+        }
+    }
+
+    async fn close(&self) {
+        if let Err(error) = self.flush().await {
+            tracing::warn!(%error, "the last deliveries' notes could not be written");
+        }
+        let (reply, receiver) = Reply::<()>::new();
+        if self.lanes.stop(reply).is_ok() {
+            // Either way the thread ends, and is waited for below.
+            drop(receiver.await);
+        }
+        let Some(thread) = self.thread.lock().take() else { return };
+        if tokio::task::spawn_blocking(|| thread.join()).await.is_err() {
+            tracing::error!("the writer could not be waited for");
+        }
+    }
+}
+
+/// Reads the totals, or counts them anew where their row cannot be read.
+pub(super) fn read_totals(db: &Database) -> Result<Totals, Failure> {
+    let txn = db.begin_read()?;
+    if let Some(totals) = tables::totals(&txn)? {
+        return Ok(totals);
+    }
+    let mut totals = Totals::default();
+    let events = txn.open_table(tables::EVENTS)?;
+    for row in redb::ReadableTable::iter(&events)? {
+        let seq = row?.0.value();
+        totals.next = totals.next.max(seq);
+        if let Some(Ok(event)) = tables::event(&events, seq)? {
+            let Event { token, changed, .. } = &event;
+            totals.next = totals.next.max(token.0);
+            totals.seen = totals.seen.max(*changed);
+            totals.moved(None, Some(&event));
+        }
+    }
+    Ok(totals)
+}
+
+fn recover(db: &Database, totals: &mut Totals, rules: &Rules) -> Result<usize, Failure> {
+    let txn = db.begin_write()?;
+    let mut recovered = 0;
+    *totals = transact(txn, rules, totals.clone(), |batch| {
+        recovered = batch.recover()?;
+        Ok(())
+    })?;
+    Ok(recovered)
+}
