@@ -60,12 +60,20 @@ fn the_shipped_file_starts_without_any_variable_and_holds_the_defaults() {
 #[test]
 fn the_shipped_examples_are_right_when_uncommented() {
     let folder = TempDir::new().unwrap();
-    std::fs::write(folder.path().join("partner.secret"), "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3\n").unwrap();
+    std::fs::write(
+        folder.path().join("partner.secret"),
+        "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3\n",
+    )
+    .unwrap();
     let shipped = include_str!("../../config.toml");
     // A line of an example is a comment that is TOML.
     let uncommented: String = shipped
         .lines()
-        .map(|line| line.strip_prefix("# ").filter(|rest| rest.parse::<toml::Table>().is_ok()).unwrap_or(line))
+        .map(|line| {
+            line.strip_prefix("# ")
+                .filter(|rest| rest.parse::<toml::Table>().is_ok())
+                .unwrap_or(line)
+        })
         .flat_map(|line| [line, "\n"])
         .collect();
     let secrets = env(&[
@@ -74,7 +82,8 @@ fn the_shipped_examples_are_right_when_uncommented() {
         ("ONCEGATE_ADMIN_TOKEN", SECRET),
         ("ONCEGATE_SIGNING_SECRET", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"),
     ]);
-    let config = load_in(&folder, &uncommented, &secrets).unwrap_or_else(|errors| panic!("{errors}"));
+    let config =
+        load_in(&folder, &uncommented, &secrets).unwrap_or_else(|errors| panic!("{errors}"));
     let names: Vec<_> = config.sources.iter().map(|source| source.name.as_str()).collect();
     assert_eq!(names, ["acme", "partner", "stripe"]);
     let stripe = config.sources.last().unwrap();
@@ -128,7 +137,9 @@ fn a_source_can_be_made_of_variables_alone() {
 
 #[test]
 fn a_secret_of_digits_or_brackets_stays_the_text_it_is() {
-    for secret in ["0012345678901234", "[1, 2, 3, 4, 5, 6]", "{ a = 1 }{ b = 2 }", "1e100000000000000"] {
+    for secret in
+        ["0012345678901234", "[1, 2, 3, 4, 5, 6]", "{ a = 1 }{ b = 2 }", "1e100000000000000"]
+    {
         let config = good("", &[("ONCEGATE_SERVER__ADMIN_TOKEN", secret)]);
         let token = config.server.admin_token.unwrap();
         assert_eq!(token.expose_secret(), secret.as_bytes());
@@ -167,7 +178,9 @@ fn durations_and_sizes_are_written_as_they_are_read() {
         let bytes = values::size(0..=u64::MAX)(&Value::from(text)).unwrap();
         assert_eq!(values::write_size(bytes), text);
     }
-    for text in ["", "s", "30", "30 s", "-1s", "1.5s", "1h30m", "30S", "99999999999999999999d", "٣s"] {
+    for text in
+        ["", "s", "30", "30 s", "-1s", "1.5s", "1h30m", "30S", "99999999999999999999d", "٣s"]
+    {
         assert!(values::duration(Duration::ZERO..=year)(&Value::from(text)).is_err(), "{text}");
     }
     for text in ["", "MiB", "1MB", "1 MiB", "-1", "1.5MiB", "1mib", "99999999999GiB"] {
@@ -186,10 +199,8 @@ fn nothing_of_a_config_shows_a_secret() {
     assert!(!shown.contains("do_not_show"), "{shown}");
 }
 
-#[test]
-fn check_prints_what_is_in_force_and_what_to_think_about() {
-    let folder = TempDir::new().unwrap();
-    let text = r#"
+/// Two sources, unlike each other.
+const RICH: &str = r#"
 [server]
 drain = "20s"
 admin = "0.0.0.0:9000"
@@ -215,9 +226,95 @@ dead_ttl = "90d"
 wait = "40s"
 on_unknown = "hold"
 "#;
-    let config = load_in(&folder, text, &env(&[("SECRET", SECRET)])).unwrap();
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "the whole report in one piece")]
+fn check_prints_what_is_in_force_and_what_to_think_about() {
+    let folder = TempDir::new().unwrap();
+    let config = load_in(&folder, RICH, &env(&[("SECRET", SECRET)])).unwrap();
     let report = config.report();
-    insta::assert_snapshot!(portable(&folder, &report.to_string()), @"");
+    insta::assert_snapshot!(portable(&folder, &report.to_string()), @r#"
+    settings of config.toml, the environment and defaults
+
+    [server]
+    listen = "127.0.0.1:8080"
+    admin = "0.0.0.0:9000"
+    admin_token = true
+    header_timeout = "10s"
+    body_timeout = "1m"
+    idle_timeout = "30s"
+    max_connections = 10000
+    drain = "20s"
+
+    [storage]
+    path = "data/oncegate.redb"
+    cache = "128MiB"
+    reserve = "512MiB"
+    two_phase = false
+
+    [log]
+    level = "info"
+    format = "auto"
+
+    [sources.acme]
+    provider = "custom"
+    secrets = 0
+    path = "/hooks/acme"
+    mode = "queue"
+    target = "https://app.example/acme"
+    timeout = "30s"
+    wait = "4s"
+    concurrency = 16
+    max_body = "1MiB"
+    ttl = "35d"
+    keep = "3d"
+    dead_ttl = "never"
+    final = []
+    on_unknown = "redeliver"
+    on_mismatch = "flag"
+    signed = false
+
+    [sources.acme.retry]
+    attempts = 3
+    first = "5s"
+    factor = 2.0
+    max = "6h"
+    jitter = false
+    nominal = "15s"
+    expected = "15s"
+
+    [sources.stripe]
+    provider = "stripe"
+    secrets = 2
+    path = "/hooks/stripe"
+    mode = "proxy"
+    target = "http://127.0.0.1:5000/webhooks/stripe"
+    timeout = "30s"
+    wait = "40s"
+    concurrency = 16
+    max_body = "1MiB"
+    ttl = "3d"
+    keep = "3d"
+    dead_ttl = "90d"
+    final = [400,422]
+    on_unknown = "hold"
+    on_mismatch = "flag"
+    signed = false
+
+    [sources.stripe.retry]
+    attempts = 24
+    first = "5s"
+    factor = 2.0
+    max = "6h"
+    jitter = true
+    nominal = "2d 23h"
+    expected = "1d 11h"
+
+    warning: server.drain (20s) is not longer than sources.stripe.timeout (30s): a stop cuts attempts, whose outcome is then unknown
+    warning: sources.acme: scheme "none": whoever reaches its path can send events
+    warning: sources.stripe: ttl (3d) is shorter than the 30d in which stripe may send an event again: such a copy would run twice
+    warning: sources.stripe: wait is longer than timeout: no copy has an attempt to wait for that long
+    "#);
     let json = report.to_json();
     assert_eq!(json["settings"]["sources"]["stripe"]["retry"]["attempts"], 24);
     assert_eq!(json["settings"]["sources"]["acme"]["secrets"], 0);
