@@ -115,7 +115,9 @@ impl Gate {
         self.meters.attempted(report.settlement.verdict, took);
         let settled = open.settle(report.settlement.clone()).await;
         match settled {
-            Ok(Settled::Stale) => metrics::counter!("oncegate_stale_settlements_total").increment(1),
+            Ok(Settled::Stale) => {
+                metrics::counter!("oncegate_stale_settlements_total").increment(1)
+            },
             Ok(Settled::Now(_)) => {},
             Err(error) => tracing::error!(event = id, %error, "a settlement was not recorded"),
         }

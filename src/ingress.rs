@@ -89,8 +89,7 @@ impl Ingress {
         body_timeout: std::time::Duration,
     ) -> Self {
         telemetry::zero_no_source();
-        let gates =
-            gates.iter().map(|gate| (gate.source.path.clone(), Arc::clone(gate))).collect();
+        let gates = gates.iter().map(|gate| (gate.source.path.clone(), Arc::clone(gate))).collect();
         let bodies = Arc::new(Semaphore::new(BODIES_IN_FLIGHT));
         Self { gates, life, clock, claims: Claims::new(), bodies, body_timeout }
     }

@@ -103,7 +103,17 @@ pub const NO_SOURCE: &str = "_none";
 const SECONDS: [f64; 14] =
     [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0];
 const LAG: [f64; 12] = [
-    0.1, 1.0, 10.0, 60.0, 600.0, 3600.0, 14_400.0, 86_400.0, 259_200.0, 604_800.0, 1_296_000.0,
+    0.1,
+    1.0,
+    10.0,
+    60.0,
+    600.0,
+    3600.0,
+    14_400.0,
+    86_400.0,
+    259_200.0,
+    604_800.0,
+    1_296_000.0,
     2_592_000.0,
 ];
 const BATCH: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1024.0];
@@ -128,13 +138,19 @@ pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
 }
 
 fn describe() {
-    describe_counter!("oncegate_deliveries_total", "Requests from providers, by what became of them.");
+    describe_counter!(
+        "oncegate_deliveries_total",
+        "Requests from providers, by what became of them."
+    );
     describe_histogram!(
         "oncegate_delivery_duration_seconds",
         Unit::Seconds,
         "From a request's headers to its answer."
     );
-    describe_counter!("oncegate_attempts_total", "Requests to the application, by what came of them.");
+    describe_counter!(
+        "oncegate_attempts_total",
+        "Requests to the application, by what came of them."
+    );
     describe_histogram!(
         "oncegate_attempt_duration_seconds",
         Unit::Seconds,
@@ -200,8 +216,7 @@ impl Meters {
         }
         gauge!("oncegate_queue_oldest_seconds", "source" => label()).set(0.0);
         counter!("oncegate_swept_total", "source" => label()).increment(0);
-        let last_delivery =
-            gauge!("oncegate_last_delivery_timestamp_seconds", "source" => label());
+        let last_delivery = gauge!("oncegate_last_delivery_timestamp_seconds", "source" => label());
         last_delivery.set(0.0);
         Self {
             deliveries: Outcome::ALL.map(|o| deliveries(source, o)).to_vec(),
@@ -308,7 +323,8 @@ pub fn install_logging(log: &Log) -> Result<(), ParseError> {
         LogFormat::Json => false,
     };
     // Only a second call can fail; the first one's set-up then stays.
-    let installed = if text { lines.try_init() } else { lines.json().flatten_event(true).try_init() };
+    let installed =
+        if text { lines.try_init() } else { lines.json().flatten_event(true).try_init() };
     if let Err(error) = installed {
         tracing::debug!(%error, "logging was set up before");
     }
