@@ -151,11 +151,19 @@ fn a_line_of_the_story_is_stored_as_bincode_would() {
         detail: "late".to_owned(),
         late: true,
     };
-    same(&Entry { at: Millis(9), state: Label::Held, what }, (9_u64, 5_u8, mirror), "01090502020301fbf801046c61746501");
+    same(
+        &Entry { at: Millis(9), state: Label::Held, what },
+        (9_u64, 5_u8, mirror),
+        "01090502020301fbf801046c61746501",
+    );
     let what = What::Operated { act: Act::Forget { force: true }, note: "n".to_owned() };
     let mirror =
         WhatMirror::Operated { act: ActMirror::Forget { force: true }, note: "n".to_owned() };
-    same(&Entry { at: Millis(9), state: Label::Done, what }, (9_u64, 3_u8, mirror), "010903030301016e");
+    same(
+        &Entry { at: Millis(9), state: Label::Done, what },
+        (9_u64, 3_u8, mirror),
+        "010903030301016e",
+    );
 }
 
 #[test]
@@ -170,7 +178,11 @@ fn bytes_of_deliveries_and_answers_are_stored_as_bincode_would() {
         headers: headers.clone(),
         body: vec![255; 2],
     };
-    same(&payload, ("POST", None::<String>, headers, vec![255_u8; 2]), "0104504f535400010161016202ffff");
+    same(
+        &payload,
+        ("POST", None::<String>, headers, vec![255_u8; 2]),
+        "0104504f535400010161016202ffff",
+    );
 }
 
 #[test]
@@ -186,5 +198,9 @@ fn counts_are_stored_as_bincode_would() {
     let mut totals = Totals::default();
     (totals.next, totals.seen) = (300, Millis(4));
     totals.moved(None, Some(&event(State::Done, None)));
-    same(&totals, (300_u64, 4_u64, vec![("p", [0_u64, 0, 0, 1, 0, 0])]), "01fb2c0104010170000000010000");
+    same(
+        &totals,
+        (300_u64, 4_u64, vec![("p", [0_u64, 0, 0, 1, 0, 0])]),
+        "01fb2c0104010170000000010000",
+    );
 }
