@@ -41,7 +41,7 @@ use provider::Provider;
 /// Copies of each event that are sent at once.
 const COPIES: usize = 20;
 /// The longest the show may take; it takes two seconds.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 /// How long the queue may take to finish what it was given.
 const QUEUE_TIME: Duration = Duration::from_secs(20);
 /// How often the queue is looked at meanwhile.

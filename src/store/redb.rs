@@ -347,10 +347,9 @@ impl Store for RedbStore {
     }
 
     fn health(&self) -> Health {
-        match self.shared.health() {
-            Health::Ready if self.disk_low.load(Ordering::Relaxed) => Health::DiskLow,
-            health => health,
-        }
+        let health = self.shared.health();
+        let low = health == Health::Ready && self.disk_low.load(Ordering::Relaxed);
+        if low { Health::DiskLow } else { health }
     }
 
     async fn close(&self) {

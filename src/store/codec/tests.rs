@@ -177,11 +177,13 @@ fn bytes_of_deliveries_and_answers_are_stored_as_bincode_would() {
         query: None,
         headers: headers.clone(),
         body: vec![255; 2],
+        from: Some("::1".to_owned()),
+        https: true,
     };
     same(
         &payload,
-        ("POST", None::<String>, headers, vec![255_u8; 2]),
-        "0104504f535400010161016202ffff",
+        ("POST", None::<String>, headers, vec![255_u8; 2], Some("::1"), true),
+        "0104504f535400010161016202ffff01033a3a3101",
     );
 }
 
