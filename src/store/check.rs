@@ -151,7 +151,12 @@ impl Walk {
                     match entry.what {
                         What::Claimed { attempt, .. } => claims = attempt.max(claims),
                         What::Damaged => damaged = true,
-                        _ => {},
+                        What::Stored
+                        | What::Settled { .. }
+                        | What::Operated { .. }
+                        | What::Mismatch { .. }
+                        | What::BodyRestored
+                        | What::BodyDropped => {},
                     }
                     last = Some(entry.state);
                 },
@@ -208,7 +213,9 @@ impl Walk {
         for row in self.deliveries.range::<u64>(..)? {
             owned("list of deliveries", row?.0.value())?;
         }
-        found.into_iter().for_each(|problem| self.tell(|| problem));
+        for problem in found {
+            self.tell(|| problem);
+        }
         Ok(())
     }
 }

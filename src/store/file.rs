@@ -130,8 +130,12 @@ impl Medium {
         let mut builder = Builder::new();
         builder.set_cache_size(settings.cache);
         builder.set_check_integrity_on_open(check);
-        builder.set_repair_callback(|session| {
-            tracing::warn!(progress = session.progress(), "repairing the file after a crash");
+        builder.set_repair_callback(move |session| {
+            if check {
+                tracing::debug!(progress = session.progress(), "checking the file");
+            } else {
+                tracing::warn!(progress = session.progress(), "repairing the file after a crash");
+            }
         });
         let opened = catch_unwind(AssertUnwindSafe(|| match self {
             Self::File(path) => builder.open(path),
@@ -144,6 +148,7 @@ impl Medium {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "redb's enum may grow")]
     fn explain(&self, error: DatabaseError) -> OpenError {
         let name = self.name();
         match error {

@@ -61,6 +61,19 @@ impl RedbStore {
         policies: BTreeMap<String, Policy>,
         clock: Arc<Clock>,
     ) -> Result<Self, OpenError> {
+        let name = format!("{medium:?}");
+        // redb may panic on a damaged page; so may the first look at the tables.
+        let open = || Self::try_open(medium, settings, policies, clock);
+        catch_unwind(AssertUnwindSafe(open))
+            .unwrap_or_else(|_| Err(OpenError::Damaged(name, "redb panicked".to_owned())))
+    }
+
+    fn try_open(
+        medium: Medium,
+        settings: &config::Storage,
+        policies: BTreeMap<String, Policy>,
+        clock: Arc<Clock>,
+    ) -> Result<Self, OpenError> {
         let db = medium.open(settings)?;
         let damaged = |cause: Failure| OpenError::Damaged(format!("{medium:?}"), cause.to_string());
         let mut totals = read_totals(&db).map_err(damaged)?;
@@ -334,10 +347,9 @@ impl Store for RedbStore {
     }
 
     fn health(&self) -> Health {
-        match self.shared.health() {
-            Health::Ready if self.disk_low.load(Ordering::Relaxed) => Health::DiskLow,
-            health => health,
-        }
+        let health = self.shared.health();
+        let low = health == Health::Ready && self.disk_low.load(Ordering::Relaxed);
+        if low { Health::DiskLow } else { health }
     }
 
     async fn close(&self) {

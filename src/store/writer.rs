@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use crossbeam_channel::{Receiver, Sender, select};
-use metrics::histogram;
 use parking_lot::Mutex;
 use redb::Database;
 use tokio::sync::{oneshot, watch};
@@ -32,6 +31,7 @@ use super::verbs::{Batch, Rules, transact};
 use super::{Arrived, Deliveries, Health, Swept, Taken, Unavailable};
 use crate::config;
 use crate::record::{Act, Copy, Label, Meets, Refused, Settled, Settlement, Token, Verdict};
+use crate::telemetry;
 
 /// Operations in one transaction: bounds how long a claim waits for its batch.
 const BATCH_OPS: usize = 1024;
@@ -296,7 +296,9 @@ impl Writer {
                     self.wait_for_room(&mut repeat)?;
                 },
                 Err(failure) => {
-                    ops.iter_mut().for_each(|op| op.send(Err(Unavailable::Stopped)));
+                    for op in &mut ops {
+                        op.send(Err(Unavailable::Stopped));
+                    }
                     return Err(failure.to_string());
                 },
             }
@@ -340,9 +342,7 @@ impl Writer {
         let totals = transact(txn, &self.rules, before, |batch| {
             ops.iter_mut().try_for_each(|op| op.apply(batch, &self.shared.noted))
         })?;
-        histogram!("oncegate_commit_duration_seconds").record(begun.elapsed());
-        #[expect(clippy::cast_precision_loss, reason = "a batch is at most a few thousand")]
-        histogram!("oncegate_commit_batch_size").record(ops.len() as f64);
+        telemetry::committed(begun.elapsed(), ops.len());
         *self.shared.totals.lock() = totals;
         Ok(())
     }
