@@ -19,6 +19,7 @@ use crate::verify::Delivery;
 mod check;
 mod codec;
 mod file;
+mod mend;
 mod redb;
 mod tables;
 mod totals;

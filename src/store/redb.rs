@@ -9,16 +9,16 @@ use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use redb::{Database, ReadableDatabase as _};
+use redb::{Database, ReadTransaction, ReadableDatabase as _};
 use tokio::sync::oneshot;
 
-use super::file::{Medium, OpenError};
+use super::file::{Medium, OpenError, Opened};
 use super::tables::{self, Failure, Found, Place};
 use super::totals::Totals;
 use super::verbs::{Rules, transact};
 use super::writer::{Lanes, Op, Reply, Shared, Writer};
 use super::{Arrived, Health, Payload, Seen, Stats, Store, Story, Swept, Taken, Unavailable};
-use super::{check, codec};
+use super::{check, codec, mend};
 use crate::clock::Clock;
 use crate::config;
 use crate::record::{
@@ -31,6 +31,9 @@ use crate::time::Millis;
 const CLAIMS_WAITING: usize = 4096;
 /// Events whose deliveries may wait to be written; a flush is due long before.
 const NOTED_EVENTS: usize = 100_000;
+
+/// Numbers skipped when the counter had to be counted anew.
+const RECOUNT_SKIP: u64 = 1 << 20;
 
 /// The events of one redb file.
 pub struct RedbStore {
@@ -74,12 +77,17 @@ impl RedbStore {
         policies: BTreeMap<String, Policy>,
         clock: Arc<Clock>,
     ) -> Result<Self, OpenError> {
-        let db = medium.open(settings)?;
+        let Opened { db, suspect } = medium.open(settings)?;
         let damaged = |cause: Failure| OpenError::Damaged(format!("{medium:?}"), cause.to_string());
         let mut totals = read_totals(&db).map_err(damaged)?;
         let last_seen = totals.seen;
         clock.not_before(last_seen);
         let rules = Arc::new(Rules::new(policies, clock));
+        if suspect {
+            mend::rebuild_indexes(&db).map_err(damaged)?;
+            totals = count(&db.begin_read().map_err(Failure::from).map_err(damaged)?)
+                .map_err(damaged)?;
+        }
         let recovered = recover(&db, &mut totals, &rules).map_err(damaged)?;
 
         let shared = Arc::new(Shared::new(db, totals));
@@ -374,6 +382,11 @@ pub(super) fn read_totals(db: &Database) -> Result<Totals, Failure> {
     if let Some(totals) = tables::totals(&txn)? {
         return Ok(totals);
     }
+    count(&txn)
+}
+
+/// Counts the totals anew, from the events.
+fn count(txn: &ReadTransaction) -> Result<Totals, Failure> {
     let mut totals = Totals::default();
     let events = txn.open_table(tables::EVENTS)?;
     for row in redb::ReadableTable::iter(&events)? {
@@ -385,6 +398,10 @@ pub(super) fn read_totals(db: &Database) -> Result<Totals, Failure> {
             totals.seen = totals.seen.max(*changed);
             totals.moved(None, Some(&event));
         }
+    }
+    if totals.next > 0 {
+        // Claims of events that are gone may have drawn higher ones.
+        totals.next = totals.next.saturating_add(RECOUNT_SKIP);
     }
     Ok(totals)
 }

@@ -26,8 +26,6 @@ pub(super) enum Fault {
     Short,
     /// The first half is written, then no space.
     ShortEnospc,
-    /// The backend panics.
-    Panic,
 }
 
 impl Fault {
@@ -35,7 +33,6 @@ impl Fault {
         match self {
             Self::Eio | Self::Short => io::Error::other("EIO"),
             Self::Enospc | Self::ShortEnospc => io::Error::from(ErrorKind::StorageFull),
-            Self::Panic => panic!("the backend panics, as told"),
         }
     }
 }

@@ -185,7 +185,7 @@ async fn stops(clean: Arc<Clean>, op: usize, fault: Fault) {
             let results = runner.row(row).await;
             if results.iter().any(Result::is_err) {
                 assert!(
-                    results.iter().flat_map(|r| r.err()).all(|e| e == Unavailable::Stopped),
+                    results.iter().filter_map(|r| r.err()).all(|e| e == Unavailable::Stopped),
                     "{at}"
                 );
                 failed = true;

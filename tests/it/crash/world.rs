@@ -38,10 +38,10 @@ pub(super) fn policies() -> BTreeMap<String, Policy> {
         keep: KEEP,
         dead_ttl: None,
     };
-    let hold = Policy { on_unknown: OnUnknown::Hold, ..proxy.clone() };
-    let queue = Policy { mode: Mode::Queue, ..proxy.clone() };
+    let hold = Policy { on_unknown: OnUnknown::Hold, ..proxy };
+    let queue = Policy { mode: Mode::Queue, ..proxy };
     let retry = Retry { attempts: 1, ..queue.retry };
-    let once = Policy { retry, dead_ttl: Some(TTL), ..queue.clone() };
+    let once = Policy { retry, dead_ttl: Some(TTL), ..queue };
     [("p", proxy), ("h", hold), ("q", queue), ("d", once)]
         .into_iter()
         .map(|(name, policy)| (name.to_owned(), policy))
