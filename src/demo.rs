@@ -224,6 +224,7 @@ cache = "16MiB"
 reserve = "16MiB"
 [log]
 level = "warn"
+format = "text"
 [sources.stripe]
 provider = "stripe"
 secrets = [{{ env = "STRIPE_SECRET" }}]

@@ -139,10 +139,12 @@ impl Medium {
         builder.set_cache_size(settings.cache);
         builder.set_check_integrity_on_open(check);
         builder.set_repair_callback(move |session| {
+            let progress = session.progress();
+            // redb checks by the way it repairs, so it calls this for a sound file too.
             if check {
-                tracing::debug!(progress = session.progress(), "checking the file");
+                tracing::debug!(progress, "checking the file");
             } else {
-                tracing::warn!(progress = session.progress(), "repairing the file after a crash");
+                tracing::warn!(progress, "repairing the file after a crash");
             }
         });
         let opened = catch_unwind(AssertUnwindSafe(|| match self {
