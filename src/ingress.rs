@@ -150,10 +150,10 @@ impl Ingress {
         if request.method() != Method::POST {
             return Err(Reply::refuse(Outcome::Method, "a webhook is a POST"));
         }
-        if self.life.stop.is_cancelled() {
-            return Err(Reply::refuse(Outcome::Unavailable, "the gateway is stopping"));
-        }
+        self.refuse_when_stopping()?;
         let Read { delivery, room } = self.read(gate, request).await?;
+        // A stop may have been asked for while the body came.
+        self.refuse_when_stopping()?;
         let verified = gate.source.verifier.check(delivery, clock::wall()).map_err(|reason| {
             gate.meters.rejected(reason);
             tracing::warn!(source = gate.source.name, reason = reason.word(), "rejected");
@@ -165,6 +165,14 @@ impl Ingress {
             Reply::refuse(Outcome::Invalid, &format!("no key can be derived: {}", why.word()))
         })?;
         Ok((claimable(gate, &verified, key, from), room))
+    }
+
+    /// Draining begins nothing new.
+    fn refuse_when_stopping(&self) -> Result<(), Reply> {
+        if self.life.stop.is_cancelled() {
+            return Err(Reply::refuse(Outcome::Unavailable, "the gateway is stopping"));
+        }
+        Ok(())
     }
 
     /// Step 1: the body, up to the source's limit, within its time, as raw bytes.

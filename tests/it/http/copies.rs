@@ -182,9 +182,11 @@ fn more_events_than_slots_wait_unclaimed_and_are_then_refused() {
         let third = gateway.stripe("slots", "evt_3");
         let refused = at_once(&[third.clone(), third.clone()]).await;
         for answer in &refused {
-            assert_eq!(answer.told(), (503, "unavailable"));
+            assert_eq!(answer.status, 503);
             assert!(answer.header("retry-after").is_some());
         }
+        // Its copy may have given up waiting for it a moment before.
+        assert!(count(&refused, "unavailable") >= 1, "{refused:?}");
         assert!(gateway.story("slots", "evt_3").await.is_none(), "it waited unclaimed");
         app.release(3);
         assert_eq!(count(&answers_of(leaders).await, "processed"), 2);

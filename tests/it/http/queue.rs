@@ -154,6 +154,7 @@ fn a_change_of_mode_leaves_what_is_queued_to_the_queue() {
         let dir = gateway.finish().await;
         let gateway = Gateway::start_in(dir, "", &source("proxy"), |_| {}).await;
         // Queued or in flight: it is owed, so the copy is acknowledged and starts nothing.
+        let event = gateway.stripe("changes", "evt_1");
         let copy = event.send().await;
         assert_eq!((copy.told(), copy.text()), ((200, "duplicate"), ""));
         app.until(2).await;

@@ -19,8 +19,7 @@ fn lines(got: &Got) -> Vec<String> {
 fn the_application_receives_the_providers_request_with_what_we_know_added() {
     run(async {
         let app = App::always(Step::says(200, "fine")).await;
-        let target = format!("{}?mine=1", app.url);
-        let gateway = Gateway::start(&stripe("adds", &target, "")).await;
+        let gateway = Gateway::start(&stripe("adds", &app.url, "")).await;
         let body = b"{\"id\":\"evt_1\",\"text\":\"\xc3\xa9 \\u0000\"}\r\n\0".to_vec();
         let body = body[..body.len() - 1].to_vec();
         let request = gateway
@@ -33,7 +32,7 @@ fn the_application_receives_the_providers_request_with_what_we_know_added() {
         assert_eq!(request.send().await.told(), (200, "processed"));
         let got = app.got().remove(0);
         assert_eq!(got.method, "POST");
-        assert_eq!(got.target, "/hook?mine=1&theirs=%20&b");
+        assert_eq!(got.target, "/hook?theirs=%20&b");
         assert_eq!(got.body, body);
         assert!(app.url.contains(got.header("host").unwrap()));
         assert_eq!(got.header("stripe-signature"), Some(request.headers[0].1.as_str()));
