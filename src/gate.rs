@@ -119,8 +119,11 @@ impl Gate {
             Ok(Settled::Now(_)) => {},
             Err(error) => tracing::error!(event = id, %error, "a settlement was not recorded"),
         }
-        // A failed or unknown attempt of an owed event is due again some time.
-        self.wake.notify_one();
+        // A failed or unknown attempt of an owed event is due again some time. To wake the
+        // queue for any other would keep all slots from copies while it looks in vain.
+        if lead.owed {
+            self.wake.notify_one();
+        }
         Ended { report, settled, took }
     }
 }
