@@ -47,15 +47,18 @@ pub struct Ingress {
 struct Led {
     reply: Reply,
     sha256: [u8; 32],
-    first: Option<Millis>,
+    /// When the event's first copy arrived, if one was stored.
+    received: Option<Millis>,
 }
 
 /// What is known of a delivery when it is answered.
 #[derive(Debug)]
 struct Answered {
     reply: Reply,
-    /// When the event's first copy arrived, if this is a later one.
-    first: Option<Millis>,
+    /// When the event's first copy arrived.
+    received: Option<Millis>,
+    /// Whether this is a later one.
+    later: bool,
     attempt: u32,
     token: Token,
     upstream: Option<u16>,
@@ -63,7 +66,8 @@ struct Answered {
 
 impl Answered {
     fn new(reply: Reply) -> Self {
-        Self { reply, first: None, attempt: 0, token: Token::default(), upstream: None }
+        let token = Token::default();
+        Self { reply, received: None, later: false, attempt: 0, token, upstream: None }
     }
 }
 
@@ -240,7 +244,7 @@ impl Ingress {
                 let sha256 = copy.sha256;
                 let (answered, for_copies) = self.lead(gate, copy, payload).await;
                 let reply = for_copies.unwrap_or_else(|| answered.reply.clone());
-                leader.answer(Led { reply, sha256, first: answered.first });
+                leader.answer(Led { reply, sha256, received: answered.received });
                 answered
             },
         }
@@ -286,7 +290,8 @@ impl Ingress {
         }
         reply.mismatch = arrived.arrival.mismatch;
         let answered = Answered {
-            first: (lead.attempt > 1).then_some(lead.received),
+            received: Some(lead.received),
+            later: lead.attempt > 1,
             attempt: lead.attempt,
             token: lead.token,
             upstream: ended.report.settlement.answer.as_ref().map(|answer| answer.status),
@@ -317,19 +322,20 @@ impl Ingress {
         }
         let mut answered = Answered::new(led.reply.to_follower());
         answered.reply.mismatch = false;
-        answered.first = led.first;
+        answered.received = led.received;
+        answered.later = true;
         answered
     }
 
     /// Step 7 but for the bytes: the story, the metrics, and one line that says it all.
     fn tell(&self, gate: &Gate, id: &str, key: &Key, answered: &Answered, begun: Instant) {
-        let Answered { reply, first, attempt, token, upstream } = answered;
+        let Answered { reply, received, later, attempt, token, upstream } = answered;
         let took = begun.elapsed();
         let now = self.clock.now();
         gate.meters.delivered(reply.outcome);
         gate.meters.delivery_duration.record(took);
-        if let Some(first) = first {
-            gate.meters.duplicate_lag.record(now.since(*first));
+        if let Some(received) = received.filter(|_| *later) {
+            gate.meters.duplicate_lag.record(now.since(received));
         }
         if reply.mismatch {
             gate.meters.mismatches.increment(1);
@@ -392,7 +398,8 @@ fn answer(gate: &Gate, arrived: Arrived) -> Answered {
     reply.mismatch = arrival.mismatch;
     let later = reply.outcome != Outcome::Queued || arrival.attempt > 0;
     Answered {
-        first: later.then_some(arrival.first),
+        received: Some(arrival.first),
+        later,
         attempt: arrival.attempt,
         token: Token::default(),
         upstream: None,
