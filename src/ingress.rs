@@ -385,7 +385,9 @@ fn answer(gate: &Gate, arrived: Arrived) -> Answered {
     let acknowledge = |outcome| Reply::acknowledge(&gate.source.acknowledgement, outcome);
     let mut reply = match (arrival.meets, answer) {
         (Meets::Duplicate(Finish::Answered), Some(answer)) => Reply::replay(answer),
-        (Meets::Duplicate(_), _) => acknowledge(Outcome::Duplicate),
+        (Meets::Duplicate(_), _) => {
+            Reply { replayed: arrival.finished, ..acknowledge(Outcome::Duplicate) }
+        },
         (Meets::Queued, _) => acknowledge(Outcome::Queued),
         (Meets::Held, _) => acknowledge(Outcome::Held),
         (Meets::Mismatch, _) => {

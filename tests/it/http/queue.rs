@@ -24,6 +24,7 @@ fn a_queued_event_is_acknowledged_and_its_copies_too() {
         // In flight, then done: the acknowledgement all the same.
         let copy = event.send().await;
         assert_eq!((copy.told(), copy.text()), ((200, "duplicate"), ""));
+        assert_eq!(copy.header("idempotency-replayed"), None, "it is not finished");
         app.release(1);
         gateway.until_state("queued", "evt_1", "done").await;
         let copy = event.send().await;
