@@ -88,10 +88,12 @@ fn a_connection_lost_after_the_request_left_is_unknown() {
 #[test]
 fn an_application_out_of_reach_is_a_failure_for_sure() {
     run(async {
-        let gateway = Gateway::start(&stripe("unreachable", &nowhere().await, "")).await;
+        let target = nowhere().await;
+        let gateway = Gateway::start(&stripe("unreachable", &target, "")).await;
         for attempt in 1..=2 {
             let answer = gateway.stripe("unreachable", "evt_1").send().await;
             assert_eq!(answer.told(), (502, "failed"));
+            assert!(!answer.text().contains("127.0.0.1"), "{}", answer.text());
             let story = gateway.until_state("unreachable", "evt_1", "open").await;
             assert_eq!(story["attempts"], attempt);
             assert_eq!(story["unknown"], false);
