@@ -252,10 +252,16 @@ impl Ingress {
 
     /// A copy that starts no attempt of its own: stored, or answered from the record.
     async fn arrive(&self, gate: &Gate, copy: Copy, payload: Payload) -> Answered {
-        match self.life.store.arrive(copy, payload).await {
-            Ok(arrived) => answer(gate, arrived),
-            Err(error) => Answered::new(unavailable(error)),
+        let id = copy.id.clone();
+        let arrived = match self.life.store.arrive(copy, payload).await {
+            Ok(arrived) => arrived,
+            Err(error) => return Answered::new(unavailable(error)),
+        };
+        if let Meets::Lead(lead) = &arrived.arrival.meets {
+            // The event it was a copy of was forgotten meanwhile: the claim is given back.
+            gate.release(&self.life, &id, lead).await;
         }
+        answer(gate, arrived)
     }
 
     /// Steps 4 to 6 for the copy that leads: a slot, the claim, the attempt, its result.
