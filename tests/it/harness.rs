@@ -89,7 +89,11 @@ impl Gateway {
     }
 
     /// A gateway with these lines of `[server]`, and sources that `change` was let at.
-    pub(crate) async fn start_with(server: &str, sources: &str, change: impl Fn(&mut Source)) -> Self {
+    pub(crate) async fn start_with(
+        server: &str,
+        sources: &str,
+        change: impl Fn(&mut Source),
+    ) -> Self {
         let dir = Arc::new(TempDir::new().unwrap());
         Self::start_in(dir, server, sources, change).await
     }

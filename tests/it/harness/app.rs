@@ -50,6 +50,8 @@ pub(crate) enum Step {
     HangUp,
     /// Resets the connection after the request was read.
     Reset,
+    /// Answers as [`Step::says`] does and hangs up without having said so.
+    AnswerAndHangUp(u16, &'static str),
     /// Answers the head of a longer body and this much of it, then hangs up.
     Cut(u16, Vec<u8>),
     /// Answers a body in pieces of a byte, with a pause after each.
@@ -106,7 +108,9 @@ impl App {
     }
 
     /// An application that is told what to do with each request; they are counted from 0.
-    pub(crate) async fn start(script: impl Fn(&Got, usize) -> Step + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(
+        script: impl Fn(&Got, usize) -> Step + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
         let shared = Arc::new(Shared {
@@ -205,6 +209,11 @@ async fn answer(stream: &mut TcpStream, step: Step, shared: &Shared) -> bool {
             let mut byte = [0];
             drop(stream.read(&mut byte).await);
             shared.left.send_modify(|left| *left += 1);
+            false
+        },
+        Step::AnswerAndHangUp(status, body) => {
+            let head = head(status, &[], body.len());
+            write(stream, &[head.as_bytes(), body.as_bytes()].concat()).await;
             false
         },
         Step::HangUp => false,

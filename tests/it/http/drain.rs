@@ -84,6 +84,23 @@ fn a_drain_takes_nothing_from_the_queue() {
 }
 
 #[test]
+fn a_first_copy_that_waits_for_a_slot_is_refused_by_a_stop() {
+    run(async {
+        let app = App::always(Step::says(200, "fine").held()).await;
+        let gateway = Gateway::start(&stripe("no-slot", &app.url, "concurrency = 1")).await;
+        let open = send_and_be_read(&gateway, &[gateway.stripe("no-slot", "evt_1")]).await;
+        app.until(1).await;
+        let waiting = send_and_be_read(&gateway, &[gateway.stripe("no-slot", "evt_2")]).await;
+        gateway.ask_to_stop();
+        assert_eq!(answers_of(waiting).await[0].told(), (503, "unavailable"));
+        app.release(2);
+        assert_eq!(answers_of(open).await[0].told(), (200, "processed"));
+        gateway.finish().await;
+        assert_eq!(app.got().len(), 1);
+    });
+}
+
+#[test]
 fn a_request_whose_body_ends_after_the_stop_is_refused_and_claims_nothing() {
     run(async {
         let app = App::always(Step::says(200, "fine").held()).await;

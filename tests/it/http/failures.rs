@@ -86,6 +86,20 @@ fn a_connection_lost_after_the_request_left_is_unknown() {
 }
 
 #[test]
+fn an_application_that_hangs_up_after_each_answer_is_not_in_doubt() {
+    run(async {
+        let app = App::always(Step::AnswerAndHangUp(200, "bye")).await;
+        let gateway = Gateway::start(&stripe("bye", &app.url, "")).await;
+        for nth in 0..100 {
+            let answer = gateway.stripe("bye", &format!("evt_{nth}")).send().await;
+            assert_eq!((answer.told(), answer.text()), ((200, "processed"), "bye"));
+        }
+        assert_eq!(app.got().len(), 100);
+        gateway.finish().await;
+    });
+}
+
+#[test]
 fn an_application_out_of_reach_is_a_failure_for_sure() {
     run(async {
         let target = nowhere().await;

@@ -4,7 +4,7 @@ use oncegate::clock;
 use oncegate::preset;
 use oncegate::verify::{Delivery, Verifier};
 
-use crate::harness::{App, Gateway, Got, SECRET, Step, run, stripe};
+use crate::harness::{App, Connection, Gateway, Got, SECRET, Step, run, stripe};
 
 /// The headers, sorted, less those whose value differs from run to run.
 fn lines(got: &Got) -> Vec<String> {
@@ -138,6 +138,31 @@ fn a_binary_body_arrives_byte_for_byte_in_either_mode() {
             let answer = gateway.signed(source, "", body.clone()).send().await;
             assert_eq!(answer.status, 200);
             assert_eq!(app.until(nth + 1).await[nth].body, body, "{source}");
+        }
+        gateway.finish().await;
+    });
+}
+
+#[test]
+fn a_chunked_body_arrives_whole_with_its_length() {
+    run(async {
+        let app = App::always(Step::says(200, "fine")).await;
+        let gateway = Gateway::start(&stripe("chunked", &app.url, "")).await;
+        let request = gateway.stripe("chunked", "evt_1");
+        let mut connection = Connection::open(gateway.public).await;
+        let framing = "transfer-encoding: chunked\r\ntrailer: x-end\r\nexpect: 100-continue\r\n";
+        assert!(connection.write(&request.head(framing)).await);
+        assert_eq!(connection.read().await.unwrap().status, 100);
+        for byte in &request.body {
+            assert!(connection.write(&[b"1\r\n", [*byte].as_slice(), b"\r\n"].concat()).await);
+        }
+        assert!(connection.write(b"0\r\nx-end: 1\r\n\r\n").await);
+        assert_eq!(connection.read().await.unwrap().told(), (200, "processed"));
+        let got = app.got().remove(0);
+        assert_eq!(got.body, request.body);
+        assert_eq!(got.header("content-length"), Some(request.body.len().to_string().as_str()));
+        for name in ["transfer-encoding", "trailer", "x-end", "expect"] {
+            assert_eq!(got.header(name), None);
         }
         gateway.finish().await;
     });
