@@ -123,6 +123,15 @@ impl Gate {
         }
         Ended { report, settled, took }
     }
+
+    /// Gives back a claim before a byte was sent.
+    pub async fn release(&self, life: &Life, id: &str, lead: &Lead) {
+        let (verdict, detail) = (Verdict::NotSent, "the claim was given back".to_owned());
+        let settlement = Settlement { verdict, answer: None, detail };
+        if let Err(error) = Open::new(life, id, lead.token).settle(settlement).await {
+            tracing::error!(event = id, %error, "a claim was not given back");
+        }
+    }
 }
 
 fn origin(payload: &Payload) -> Option<Origin> {

@@ -50,15 +50,18 @@ pub struct Ingress {
 struct Led {
     reply: Reply,
     sha256: [u8; 32],
-    first: Option<Millis>,
+    /// When the event's first copy arrived, if one was stored.
+    received: Option<Millis>,
 }
 
 /// What is known of a delivery when it is answered.
 #[derive(Debug)]
 struct Answered {
     reply: Reply,
-    /// When the event's first copy arrived, if this is a later one.
-    first: Option<Millis>,
+    /// When the event's first copy arrived.
+    received: Option<Millis>,
+    /// Whether this is a later one.
+    later: bool,
     attempt: u32,
     token: Token,
     upstream: Option<u16>,
@@ -66,7 +69,8 @@ struct Answered {
 
 impl Answered {
     fn new(reply: Reply) -> Self {
-        Self { reply, first: None, attempt: 0, token: Token::default(), upstream: None }
+        let token = Token::default();
+        Self { reply, received: None, later: false, attempt: 0, token, upstream: None }
     }
 }
 
@@ -165,10 +169,10 @@ impl Ingress {
         if request.method() != Method::POST {
             return Err(Turned::away(Outcome::Method, "a webhook is a POST"));
         }
-        if self.life.stop.is_cancelled() {
-            return Err(Turned::away(Outcome::Unavailable, "the gateway is stopping"));
-        }
+        self.refuse_when_stopping()?;
         let Read { delivery, room } = self.read(gate, request).await?;
+        // A stop may have been asked for while the body came.
+        self.refuse_when_stopping()?;
         let verified = gate.source.verifier.check(delivery, clock::wall()).map_err(|reason| {
             gate.meters.rejected(reason);
             // The same for every reason: an attacker learns nothing from it.
@@ -181,6 +185,14 @@ impl Ingress {
             Turned { reply: Reply::refuse(Outcome::Invalid, &detail), why: why.word() }
         })?;
         Ok((claimable(gate, &verified, key, from), room))
+    }
+
+    /// Draining begins nothing new.
+    fn refuse_when_stopping(&self) -> Result<(), Turned> {
+        if self.life.stop.is_cancelled() {
+            return Err(Turned::away(Outcome::Unavailable, "the gateway is stopping"));
+        }
+        Ok(())
     }
 
     /// Step 1: the body, up to the source's limit, within its time, as raw bytes.
@@ -254,7 +266,7 @@ impl Ingress {
                 let sha256 = copy.sha256;
                 let (answered, for_copies) = self.lead(gate, copy, payload).await;
                 let reply = for_copies.unwrap_or_else(|| answered.reply.clone());
-                leader.answer(Led { reply, sha256, first: answered.first });
+                leader.answer(Led { reply, sha256, received: answered.received });
                 answered
             },
         }
@@ -262,10 +274,16 @@ impl Ingress {
 
     /// A copy that starts no attempt of its own: stored, or answered from the record.
     async fn arrive(&self, gate: &Gate, copy: Copy, payload: Payload) -> Answered {
-        match self.life.store.arrive(copy, &payload).await {
-            Ok(arrived) => answer(gate, arrived),
-            Err(error) => Answered::new(unavailable(error)),
+        let id = copy.id.clone();
+        let arrived = match self.life.store.arrive(copy, &payload).await {
+            Ok(arrived) => arrived,
+            Err(error) => return Answered::new(unavailable(error)),
+        };
+        if let Meets::Lead(lead) = &arrived.arrival.meets {
+            // The event it was a copy of was forgotten meanwhile: the claim is given back.
+            gate.release(&self.life, &id, lead).await;
         }
+        answer(gate, arrived)
     }
 
     /// Steps 4 to 6 for the copy that leads: a slot, the claim, the attempt, its result.
@@ -300,7 +318,8 @@ impl Ingress {
         }
         reply.mismatch = arrived.arrival.mismatch;
         let answered = Answered {
-            first: (lead.attempt > 1).then_some(lead.received),
+            received: Some(lead.received),
+            later: lead.attempt > 1,
             attempt: lead.attempt,
             token: lead.token,
             upstream: ended.report.settlement.answer.as_ref().map(|answer| answer.status),
@@ -331,19 +350,20 @@ impl Ingress {
         }
         let mut answered = Answered::new(led.reply.to_follower());
         answered.reply.mismatch = false;
-        answered.first = led.first;
+        answered.received = led.received;
+        answered.later = true;
         answered
     }
 
     /// Step 7 but for the bytes: the story, the metrics, and one line that says it all.
     fn tell(&self, gate: &Gate, id: &str, key: &Key, answered: &Answered, begun: Instant) {
-        let Answered { reply, first, attempt, token, upstream } = answered;
+        let Answered { reply, received, later, attempt, token, upstream } = answered;
         let took = begun.elapsed();
         let now = self.clock.now();
         gate.meters.delivered(reply.outcome);
         gate.meters.delivery_duration.record(took);
-        if let Some(first) = first {
-            gate.meters.duplicate_lag.record(now.since(*first));
+        if let Some(received) = received.filter(|_| *later) {
+            gate.meters.duplicate_lag.record(now.since(received));
         }
         if reply.mismatch {
             gate.meters.mismatches.increment(1);
@@ -393,7 +413,9 @@ fn answer(gate: &Gate, arrived: Arrived) -> Answered {
     let acknowledge = |outcome| Reply::acknowledge(&gate.source.acknowledgement, outcome);
     let mut reply = match (arrival.meets, answer) {
         (Meets::Duplicate(Finish::Answered), Some(answer)) => Reply::replay(answer),
-        (Meets::Duplicate(_), _) => acknowledge(Outcome::Duplicate),
+        (Meets::Duplicate(_), _) => {
+            Reply { replayed: arrival.finished, ..acknowledge(Outcome::Duplicate) }
+        },
         (Meets::Queued, _) => acknowledge(Outcome::Queued),
         (Meets::Held, _) => acknowledge(Outcome::Held),
         (Meets::Mismatch, _) => {
@@ -406,7 +428,8 @@ fn answer(gate: &Gate, arrived: Arrived) -> Answered {
     reply.mismatch = arrival.mismatch;
     let later = reply.outcome != Outcome::Queued || arrival.attempt > 0;
     Answered {
-        first: later.then_some(arrival.first),
+        received: Some(arrival.first),
+        later,
         attempt: arrival.attempt,
         token: Token::default(),
         upstream: None,

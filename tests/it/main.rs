@@ -11,4 +11,6 @@
 
 mod crash;
 mod demo;
+mod harness;
+mod http;
 mod tidy;
