@@ -97,9 +97,7 @@ async fn story(
     match life.store.story(&format!("{source}:{key}")).await {
         Ok(Some(story)) => Json(tell(&story)).into_response(),
         Ok(None) => error(StatusCode::NOT_FOUND, "no_such_event", "there is no such event"),
-        Err(why) => {
-            error(StatusCode::SERVICE_UNAVAILABLE, "storage_unavailable", &why.to_string())
-        },
+        Err(why) => error(StatusCode::SERVICE_UNAVAILABLE, "storage_unavailable", &why.to_string()),
     }
 }
 
@@ -114,11 +112,7 @@ fn tell(story: &Story) -> Value {
     let (source, key) = id.split_once(':').unwrap_or_default();
     let due = match state {
         Stands::Queued { due } => Some(due.to_string()),
-        Stands::Open
-        | Stands::InFlight { .. }
-        | Stands::Done
-        | Stands::Dead
-        | Stands::Held => None,
+        Stands::Open | Stands::InFlight { .. } | Stands::Done | Stands::Dead | Stands::Held => None,
     };
     json!({
         "source": source,

@@ -12,9 +12,9 @@ use tokio_util::task::TaskTracker;
 use crate::clock;
 use crate::config::Source;
 use crate::deliver::{Attempt, BadTarget, Origin, Report, Trust, Upstream};
-use crate::record::{Lead, Settled, Settlement, Token, Verdict};
+use crate::record::{Label, Lead, Settled, Settlement, Token, Verdict};
 use crate::store::{Payload, Store, Unavailable};
-use crate::telemetry::Meters;
+use crate::telemetry::{self, Meters};
 use crate::verify::Delivery;
 
 /// What outlives any one request: the store, the tasks, the two ends of the process.
@@ -115,14 +115,11 @@ impl Gate {
         self.meters.attempted(report.settlement.verdict, took);
         let settled = open.settle(report.settlement.clone()).await;
         match settled {
-            Ok(Settled::Stale) => metrics::counter!("oncegate_stale_settlements_total").increment(1),
+            // Due again, perhaps before what the queue sleeps for.
+            Ok(Settled::Now(Label::Queued)) => self.wake.notify_one(),
             Ok(Settled::Now(_)) => {},
+            Ok(Settled::Stale) => telemetry::stale_settlement(),
             Err(error) => tracing::error!(event = id, %error, "a settlement was not recorded"),
-        }
-        // A failed or unknown attempt of an owed event is due again some time. To wake the
-        // queue for any other would keep all slots from copies while it looks in vain.
-        if lead.owed {
-            self.wake.notify_one();
         }
         Ended { report, settled, took }
     }

@@ -35,6 +35,8 @@ pub const BODIES_IN_FLIGHT: usize = 256 << 20;
 /// How much more of a refused body is read, and for how long, only to throw it away.
 const DISCARDED: usize = 64 << 20;
 const DISCARDING: Duration = Duration::from_secs(5);
+/// Bytes of a long key's full text that the record keeps; its SHA-256 is its identity.
+const LONG_KEY: usize = 16 << 10;
 
 /// The public side of the gateway.
 #[derive(Debug)]
@@ -82,6 +84,18 @@ struct Read {
     room: Option<OwnedSemaphorePermit>,
 }
 
+/// A delivery turned away before it was claimed, and why, in a word for the log.
+struct Turned {
+    reply: Reply,
+    why: &'static str,
+}
+
+impl Turned {
+    fn away(outcome: Outcome, why: &'static str) -> Self {
+        Self { reply: Reply::refuse(outcome, why), why }
+    }
+}
+
 /// A verified delivery with its identity: all that a claim needs.
 struct Claimable {
     copy: Copy,
@@ -91,15 +105,9 @@ struct Claimable {
 
 impl Ingress {
     /// The public side for `gates`, each at its source's path.
-    pub fn new(
-        gates: &[Arc<Gate>],
-        life: Life,
-        clock: Arc<Clock>,
-        body_timeout: Duration,
-    ) -> Self {
+    pub fn new(gates: &[Arc<Gate>], life: Life, clock: Arc<Clock>, body_timeout: Duration) -> Self {
         telemetry::zero_no_source();
-        let gates =
-            gates.iter().map(|gate| (gate.source.path.clone(), Arc::clone(gate))).collect();
+        let gates = gates.iter().map(|gate| (gate.source.path.clone(), Arc::clone(gate))).collect();
         let bodies = Arc::new(Semaphore::new(BODIES_IN_FLIGHT));
         Self { gates, life, clock, claims: Claims::new(), bodies, body_timeout }
     }
@@ -117,13 +125,14 @@ impl Ingress {
         };
         let claimable = match self.admit(&gate, from, request).await {
             Ok(claimable) => claimable,
-            Err(reply) => {
+            Err(Turned { reply, why }) => {
                 gate.meters.delivered(reply.outcome);
                 gate.meters.delivery_duration.record(begun.elapsed());
                 tracing::info!(
                     source = gate.source.name,
                     outcome = reply.outcome.word(),
-                    detail = %String::from_utf8_lossy(&reply.body),
+                    reason = why,
+                    status = reply.status,
                     duration_ms = begun.elapsed().as_secs_f64() * 1000.0,
                     "delivery"
                 );
@@ -155,9 +164,9 @@ impl Ingress {
         gate: &Gate,
         from: Option<IpAddr>,
         request: Request<Incoming>,
-    ) -> Result<(Claimable, Option<OwnedSemaphorePermit>), Reply> {
+    ) -> Result<(Claimable, Option<OwnedSemaphorePermit>), Turned> {
         if request.method() != Method::POST {
-            return Err(Reply::refuse(Outcome::Method, "a webhook is a POST"));
+            return Err(Turned::away(Outcome::Method, "a webhook is a POST"));
         }
         self.refuse_when_stopping()?;
         let Read { delivery, room } = self.read(gate, request).await?;
@@ -165,30 +174,33 @@ impl Ingress {
         self.refuse_when_stopping()?;
         let verified = gate.source.verifier.check(delivery, clock::wall()).map_err(|reason| {
             gate.meters.rejected(reason);
-            tracing::warn!(source = gate.source.name, reason = reason.word(), "rejected");
             // The same for every reason: an attacker learns nothing from it.
-            Reply::refuse(Outcome::Rejected, "the signature is missing or not valid")
+            let reply = Reply::refuse(Outcome::Rejected, "the signature is missing or not valid");
+            Turned { reply, why: reason.word() }
         })?;
         gate.meters.seen(self.clock.now());
         let key = gate.source.key.derive(&verified, Uuid::new_v4).map_err(|why| {
-            Reply::refuse(Outcome::Invalid, &format!("no key can be derived: {}", why.word()))
+            let detail = format!("no key can be derived: {why}");
+            Turned { reply: Reply::refuse(Outcome::Invalid, &detail), why: why.word() }
         })?;
         Ok((claimable(gate, &verified, key, from), room))
     }
 
     /// Draining begins nothing new.
-    fn refuse_when_stopping(&self) -> Result<(), Reply> {
+    fn refuse_when_stopping(&self) -> Result<(), Turned> {
         if self.life.stop.is_cancelled() {
-            return Err(Reply::refuse(Outcome::Unavailable, "the gateway is stopping"));
+            return Err(Turned::away(Outcome::Unavailable, "the gateway is stopping"));
         }
         Ok(())
     }
 
     /// Step 1: the body, up to the source's limit, within its time, as raw bytes.
-    async fn read(&self, gate: &Gate, request: Request<Incoming>) -> Result<Read, Reply> {
+    async fn read(&self, gate: &Gate, request: Request<Incoming>) -> Result<Read, Turned> {
         let limit = gate.source.max_body;
-        let too_large =
-            || Reply::refuse(Outcome::TooLarge, &format!("the body is over {limit} bytes"));
+        let too_large = || {
+            let detail = format!("the body is over {limit} bytes");
+            Turned { reply: Reply::refuse(Outcome::TooLarge, &detail), why: "over max_body" }
+        };
         let (head, mut incoming) = request.into_parts();
         let length = head.headers.get(CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
         if length.is_some_and(|length: usize| length > limit) {
@@ -199,7 +211,9 @@ impl Ingress {
         let mut body = BytesMut::new();
         let read = async {
             while let Some(frame) = incoming.frame().await {
-                let Ok(frame) = frame else { return Err(cut()) };
+                let Ok(frame) = frame else {
+                    return Err(Turned::away(Outcome::Invalid, "the body was cut"));
+                };
                 let Ok(chunk) = frame.into_data() else { continue };
                 if body.len().saturating_add(chunk.len()) > limit {
                     return Err(too_large());
@@ -209,12 +223,14 @@ impl Ingress {
             }
             Ok(())
         };
-        let read = timeout(self.body_timeout, read).await;
-        if let Err(reply) = read.unwrap_or_else(|_| Err(Reply::too_slow())) {
-            if matches!(reply.outcome, Outcome::TooLarge | Outcome::Unavailable) {
+        let read = timeout(self.body_timeout, read).await.unwrap_or_else(|_| {
+            Err(Turned { reply: Reply::too_slow(), why: "the body did not arrive in time" })
+        });
+        if let Err(turned) = read {
+            if matches!(turned.reply.outcome, Outcome::TooLarge | Outcome::Unavailable) {
                 discard(&head.headers, incoming);
             }
-            return Err(reply);
+            return Err(turned);
         }
         let delivery = Delivery {
             method: head.method,
@@ -226,8 +242,8 @@ impl Ingress {
     }
 
     /// Takes room for `bytes` more of a body.
-    fn reserve(&self, room: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> Result<(), Reply> {
-        let full = || Reply::refuse(Outcome::Unavailable, "too many bodies are in memory");
+    fn reserve(&self, room: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> Result<(), Turned> {
+        let full = || Turned::away(Outcome::Unavailable, "too many bodies are in memory");
         let more = u32::try_from(bytes).map_err(|_| full())?;
         let more = Arc::clone(&self.bodies).try_acquire_many_owned(more).map_err(|_| full())?;
         match room {
@@ -265,7 +281,7 @@ impl Ingress {
     /// A copy that starts no attempt of its own: stored, or answered from the record.
     async fn arrive(&self, gate: &Gate, copy: Copy, payload: Payload) -> Answered {
         let id = copy.id.clone();
-        let arrived = match self.life.store.arrive(copy, payload).await {
+        let arrived = match self.life.store.arrive(copy, &payload).await {
             Ok(arrived) => arrived,
             Err(error) => return Answered::new(unavailable(error)),
         };
@@ -284,7 +300,7 @@ impl Ingress {
             return (Answered::new(Reply::refuse(Outcome::Unavailable, detail)), None);
         };
         let id = copy.id.clone();
-        let arrived = match self.life.store.arrive(copy, payload.clone()).await {
+        let arrived = match self.life.store.arrive(copy, &payload).await {
             Ok(arrived) => arrived,
             Err(error) => return (Answered::new(unavailable(error)), None),
         };
@@ -334,7 +350,7 @@ impl Ingress {
         let Some(led) = led else {
             return Answered::new(Reply::refuse(Outcome::Busy, "an attempt is under way"));
         };
-        if led.sha256 != copy.sha256 && led.reply.is_seen_to() {
+        if led.sha256 != copy.sha256 && led.reply.is_settled() {
             // Not the leader's body: it is looked at, and kept, as a mismatching copy is.
             return self.arrive(gate, copy, payload).await;
         }
@@ -390,7 +406,7 @@ fn claimable(gate: &Gate, verified: &Verified, key: Key, from: Option<IpAddr>) -
     sha256.copy_from_slice(hashed.as_ref());
     let copy = Copy {
         id: format!("{}:{}", gate.source.name, key.text),
-        long: key.long.clone(),
+        long: key.long.as_deref().map(|text| cut(text).to_owned()),
         sha256,
         bytes: u64::try_from(delivery.body.len()).unwrap_or(u64::MAX),
     };
@@ -445,10 +461,11 @@ fn discard(headers: &HeaderMap, mut incoming: Incoming) {
     }));
 }
 
-fn unavailable(error: Unavailable) -> Reply {
-    Reply::refuse(Outcome::Unavailable, &error.to_string())
+/// At most [`LONG_KEY`] bytes of a key's full text, which is ASCII.
+fn cut(text: &str) -> &str {
+    text.get(..LONG_KEY).unwrap_or(text)
 }
 
-fn cut() -> Reply {
-    Reply::refuse(Outcome::Invalid, "the body was cut")
+fn unavailable(error: Unavailable) -> Reply {
+    Reply::refuse(Outcome::Unavailable, &error.to_string())
 }

@@ -1,7 +1,7 @@
 //! The command line: parse, dispatch, exit code; the only printing.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is what prints")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -47,8 +47,8 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => with_config(cli.config, |config| exit(run(serve(config)))),
-        Command::Check { json } => with_config(cli.config, |config| {
+        Command::Serve => with_config(cli.config.as_deref(), |config| exit(run(serve(config)))),
+        Command::Check { json } => with_config(cli.config.as_deref(), |config| {
             let report = config.report();
             if json {
                 println!("{:#}", report.to_json());
@@ -65,8 +65,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn with_config(file: Option<PathBuf>, act: impl FnOnce(Config) -> ExitCode) -> ExitCode {
-    match Config::open(file.as_deref()) {
+fn with_config(file: Option<&Path>, act: impl FnOnce(Config) -> ExitCode) -> ExitCode {
+    match Config::open(file) {
         Ok(config) => act(config),
         Err(errors) => {
             eprintln!("{errors}");
@@ -95,8 +95,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         tracing::warn!("{warning}");
     }
     let metrics = telemetry::install_metrics()?;
-    let (mut term, mut int) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let stop = async move {
         tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
     };

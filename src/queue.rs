@@ -12,7 +12,7 @@ use crate::store::TakenEvent;
 use crate::time::Millis;
 
 /// The longest sleep: what else wakes the queue could be missed only by a bug.
-const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 /// The pause after the store refused a take.
 const REFUSED_PAUSE: Duration = Duration::from_millis(500);
 

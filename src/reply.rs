@@ -115,14 +115,15 @@ impl Reply {
         reply
     }
 
-    /// Whether the provider is told that the event is seen to.
-    pub fn is_seen_to(&self) -> bool {
+    /// Whether the event is settled, so that another body under its key is a mismatch.
+    pub fn is_settled(&self) -> bool {
         matches!(
             self.outcome,
             Outcome::Processed
                 | Outcome::Queued
                 | Outcome::Duplicate
                 | Outcome::Held
+                | Outcome::Mismatch
                 | Outcome::Unrecorded
         )
     }

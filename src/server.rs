@@ -78,8 +78,7 @@ impl Bound {
         let admin_stop = CancellationToken::new();
         let service = TowerToHyperService::new(admin::router(Arc::clone(&admin)));
         let limits = Limits::from(&self.config.server);
-        let serving =
-            tokio::spawn(conn::serve(self.admin, limits, service, admin_stop.clone()));
+        let serving = tokio::spawn(conn::serve(self.admin, limits, service, admin_stop.clone()));
         let ran = run(self.config, self.public, self.metrics, &admin.life, stop).await;
         admin_stop.cancel();
         end(serving, Instant::now() + Duration::from_secs(1)).await;

@@ -16,8 +16,10 @@ use crate::record::{
 use crate::time::Millis;
 use crate::verify::Delivery;
 
+mod check;
 mod codec;
 mod file;
+mod mend;
 mod redb;
 mod tables;
 mod totals;
@@ -37,7 +39,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn look(&self, copy: &Copy) -> Result<Option<Arrived>, Unavailable>;
 
     /// A copy arrives. Without a need to write, a read answers.
-    async fn arrive(&self, copy: Copy, payload: Payload) -> Result<Arrived, Unavailable>;
+    async fn arrive(&self, copy: Copy, payload: &Payload) -> Result<Arrived, Unavailable>;
 
     /// Records what came of the attempt that `token` fenced. Never refused for lack of room.
     async fn settle(

@@ -16,7 +16,6 @@ use tracing_subscriber::filter::ParseError;
 
 use crate::config::{Log, LogFormat};
 use crate::record::{Label, Verdict};
-use crate::store::{Stats, Swept};
 use crate::time::Millis;
 use crate::verify::Rejection;
 
@@ -103,7 +102,17 @@ pub const NO_SOURCE: &str = "_none";
 const SECONDS: [f64; 14] =
     [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0];
 const LAG: [f64; 12] = [
-    0.1, 1.0, 10.0, 60.0, 600.0, 3600.0, 14_400.0, 86_400.0, 259_200.0, 604_800.0, 1_296_000.0,
+    0.1,
+    1.0,
+    10.0,
+    60.0,
+    600.0,
+    3600.0,
+    14_400.0,
+    86_400.0,
+    259_200.0,
+    604_800.0,
+    1_296_000.0,
     2_592_000.0,
 ];
 const BATCH: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1024.0];
@@ -128,13 +137,19 @@ pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
 }
 
 fn describe() {
-    describe_counter!("oncegate_deliveries_total", "Requests from providers, by what became of them.");
+    describe_counter!(
+        "oncegate_deliveries_total",
+        "Requests from providers, by what became of them."
+    );
     describe_histogram!(
         "oncegate_delivery_duration_seconds",
         Unit::Seconds,
         "From a request's headers to its answer."
     );
-    describe_counter!("oncegate_attempts_total", "Requests to the application, by what came of them.");
+    describe_counter!(
+        "oncegate_attempts_total",
+        "Requests to the application, by what came of them."
+    );
     describe_histogram!(
         "oncegate_attempt_duration_seconds",
         Unit::Seconds,
@@ -200,8 +215,7 @@ impl Meters {
         }
         gauge!("oncegate_queue_oldest_seconds", "source" => label()).set(0.0);
         counter!("oncegate_swept_total", "source" => label()).increment(0);
-        let last_delivery =
-            gauge!("oncegate_last_delivery_timestamp_seconds", "source" => label());
+        let last_delivery = gauge!("oncegate_last_delivery_timestamp_seconds", "source" => label());
         last_delivery.set(0.0);
         Self {
             deliveries: Outcome::ALL.map(|o| deliveries(source, o)).to_vec(),
@@ -273,29 +287,39 @@ pub fn zero_no_source() {
     }
 }
 
-/// Shows how the store does.
+/// Shows how many events of `source` are in `state`.
 #[expect(clippy::cast_precision_loss, reason = "gauges are floats; 2^53 events are enough")]
-pub fn show(stats: &Stats, sources: &[&str]) {
-    for (source, state, count) in &stats.counts {
-        gauge!("oncegate_events", "source" => source.clone(), "state" => state.word())
-            .set(*count as f64);
-    }
-    for source in sources {
-        let waits = stats.oldest.iter().find(|(name, _)| name == source);
-        gauge!("oncegate_queue_oldest_seconds", "source" => (*source).to_owned())
-            .set(waits.map_or(0.0, |(_, waits)| waits.as_secs_f64()));
-    }
-    gauge!("oncegate_store_bytes").set(stats.bytes as f64);
+pub fn show_events(source: &str, state: Label, count: u64) {
+    gauge!("oncegate_events", "source" => source.to_owned(), "state" => state.word())
+        .set(count as f64);
 }
 
-/// Counts what a batch of the sweep forgot; a Dead event gets a line of its own.
-pub fn swept(swept: &Swept) {
-    for (source, count) in &swept.forgotten {
-        counter!("oncegate_swept_total", "source" => source.clone()).increment(*count);
-    }
-    for event in &swept.dead {
-        tracing::warn!(event, "a dead event was forgotten after `dead_ttl`");
-    }
+/// Shows how long the first event in the queue of `source` has been due.
+pub fn show_oldest(source: &str, waits: Duration) {
+    gauge!("oncegate_queue_oldest_seconds", "source" => source.to_owned()).set(waits.as_secs_f64());
+}
+
+/// Shows the size of the store's file.
+#[expect(clippy::cast_precision_loss, reason = "gauges are floats; 2^53 bytes are enough")]
+pub fn show_bytes(bytes: u64) {
+    gauge!("oncegate_store_bytes").set(bytes as f64);
+}
+
+/// Counts events that the sweep forgot.
+pub fn swept(source: &str, events: u64) {
+    counter!("oncegate_swept_total", "source" => source.to_owned()).increment(events);
+}
+
+/// Counts a transaction of the store.
+#[expect(clippy::cast_precision_loss, reason = "a batch is at most a few thousand")]
+pub fn committed(took: Duration, operations: usize) {
+    histogram!("oncegate_commit_duration_seconds").record(took);
+    histogram!("oncegate_commit_batch_size").record(operations as f64);
+}
+
+/// Counts a result that came too late to change anything.
+pub fn stale_settlement() {
+    counter!("oncegate_stale_settlements_total").increment(1);
 }
 
 /// Sets up logging, to standard error.
@@ -308,7 +332,8 @@ pub fn install_logging(log: &Log) -> Result<(), ParseError> {
         LogFormat::Json => false,
     };
     // Only a second call can fail; the first one's set-up then stays.
-    let installed = if text { lines.try_init() } else { lines.json().flatten_event(true).try_init() };
+    let installed =
+        if text { lines.try_init() } else { lines.json().flatten_event(true).try_init() };
     if let Err(error) = installed {
         tracing::debug!(%error, "logging was set up before");
     }

@@ -12,6 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
+use crate::reply::Reply;
+use crate::telemetry::Outcome;
 
 mod answers;
 mod requests;
@@ -73,7 +75,6 @@ fn attempt(delivery: &Delivery) -> Attempt<'_> {
         id: "acme:evt_1",
         number: 2,
         doubt: false,
-        owed: false,
         received: Millis(1_700_000_000_000),
         now: Millis(1_700_000_000_500),
         delivery,
@@ -128,7 +129,7 @@ async fn a_refused_connection_failed_for_sure() {
     assert_eq!(report.settlement.verdict, Verdict::Failed, "{report:?}");
     assert_eq!(report.settlement.answer, None);
     let reply = provider_answer(&report);
-    assert_eq!((reply.status, reply.outcome), (502, "failed"));
+    assert_eq!((reply.status, reply.outcome), (502, Outcome::Failed));
 }
 
 #[tokio::test]

@@ -143,13 +143,8 @@ fn attempt_again(
             Meets::Queued
         },
     };
-    let reply = Arrival {
-        meets,
-        mismatch,
-        finished: false,
-        first: event.received,
-        attempt: event.attempt,
-    };
+    let reply =
+        Arrival { meets, mismatch, finished: false, first: event.received, attempt: event.attempt };
     Change { event: Some(event), writes, reply }
 }
 

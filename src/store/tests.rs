@@ -66,13 +66,17 @@ fn copy(id: &str, body: &str) -> (Copy, Payload) {
 
 async fn arrive(store: &RedbStore, id: &str, body: &str) -> Arrived {
     let (copy, payload) = copy(id, body);
-    store.arrive(copy, payload).await.unwrap()
+    store.arrive(copy, &payload).await.unwrap()
 }
 
 fn lead(arrived: &Arrived) -> Lead {
     match &arrived.arrival.meets {
         Meets::Lead(lead) => lead.clone(),
-        other => panic!("{other:?} does not lead"),
+        other @ (Meets::Queued
+        | Meets::Duplicate(_)
+        | Meets::InFlight
+        | Meets::Held
+        | Meets::Mismatch) => panic!("{other:?} does not lead"),
     }
 }
 

@@ -5,8 +5,12 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::string_slice,
-    reason = "a test that is surprised fails; its helpers are outside of #[test] functions"
+    clippy::wildcard_enum_match_arm,
+    reason = "in tests: outside #[test] functions clippy cannot tell"
 )]
 
+mod crash;
+mod demo;
 mod harness;
 mod http;
+mod tidy;

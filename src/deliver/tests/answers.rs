@@ -24,7 +24,7 @@ async fn a_2xx_is_kept_and_passed_as_it_is() {
     assert_eq!(answer.headers, [("content-type".to_owned(), b"text/x-odd".to_vec())]);
     assert_eq!(answer.body, b"\0ok\n");
     let reply = provider_answer(&report);
-    assert_eq!((reply.status, reply.outcome), (201, "processed"));
+    assert_eq!((reply.status, reply.outcome), (201, Outcome::Processed));
     assert_eq!((&reply.headers, &reply.body[..]), (&answer.headers, &b"\0ok\n"[..]));
 }
 
@@ -122,7 +122,7 @@ async fn what_a_provider_must_not_see_becomes_502() {
         .await;
         assert_eq!(report.settlement.verdict, Verdict::Failed, "{status}");
         let reply = provider_answer(&report);
-        assert_eq!((reply.status, reply.outcome), (502, "failed"), "{status}");
+        assert_eq!((reply.status, reply.outcome), (502, Outcome::Failed), "{status}");
         assert_eq!(header(&reply, "oncegate-upstream-status"), Some(&*status.to_string()));
         assert_eq!(header(&reply, "location"), None);
     }
@@ -146,7 +146,7 @@ async fn a_5xx_and_a_429_pass_with_retry_after() {
         let reply = provider_answer(&report);
         assert_eq!(
             (reply.status, reply.outcome, &reply.body[..]),
-            (status, "failed", &b"later"[..])
+            (status, Outcome::Failed, &b"later"[..])
         );
         assert_eq!(header(&reply, "retry-after"), Some("7"));
         assert_eq!(header(&reply, "oncegate-upstream-status"), None);

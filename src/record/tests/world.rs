@@ -238,8 +238,12 @@ impl World {
             Expiry::DropBody => {
                 let change = stored.without_body(self.now);
                 self.store(change, None);
+                // The kept copies are bodies too.
                 self.body = None;
-                self.life.as_mut().unwrap().held = None;
+                self.slots = [const { None }; KEPT_COPIES];
+                let life = self.life.as_mut().unwrap();
+                life.held = None;
+                life.kept.clear();
             },
         }
     }
