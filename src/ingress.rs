@@ -4,12 +4,13 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use axum::response::{IntoResponse as _, Response};
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_LENGTH;
-use http::{Method, Request};
+use http::header::{CONTENT_LENGTH, EXPECT};
+use http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -31,6 +32,9 @@ use crate::verify::{Delivery, Verified};
 /// Bytes of bodies in memory at once, of all requests; a further one is refused with 503.
 pub const BODIES_IN_FLIGHT: usize = 256 << 20;
 
+/// How much more of a refused body is read, and for how long, only to throw it away.
+const DISCARDED: usize = 64 << 20;
+const DISCARDING: Duration = Duration::from_secs(5);
 /// Bytes of a long key's full text that the record keeps; its SHA-256 is its identity.
 const LONG_KEY: usize = 16 << 10;
 
@@ -42,7 +46,7 @@ pub struct Ingress {
     clock: Arc<Clock>,
     claims: Claims<Led>,
     bodies: Arc<Semaphore>,
-    body_timeout: std::time::Duration,
+    body_timeout: Duration,
 }
 
 /// What a leader leaves to the copies that waited for it.
@@ -101,12 +105,7 @@ struct Claimable {
 
 impl Ingress {
     /// The public side for `gates`, each at its source's path.
-    pub fn new(
-        gates: &[Arc<Gate>],
-        life: Life,
-        clock: Arc<Clock>,
-        body_timeout: std::time::Duration,
-    ) -> Self {
+    pub fn new(gates: &[Arc<Gate>], life: Life, clock: Arc<Clock>, body_timeout: Duration) -> Self {
         telemetry::zero_no_source();
         let gates = gates.iter().map(|gate| (gate.source.path.clone(), Arc::clone(gate))).collect();
         let bodies = Arc::new(Semaphore::new(BODIES_IN_FLIGHT));
@@ -205,6 +204,7 @@ impl Ingress {
         let (head, mut incoming) = request.into_parts();
         let length = head.headers.get(CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
         if length.is_some_and(|length: usize| length > limit) {
+            discard(&head.headers, incoming);
             return Err(too_large());
         }
         let mut room = None;
@@ -223,9 +223,15 @@ impl Ingress {
             }
             Ok(())
         };
-        timeout(self.body_timeout, read).await.unwrap_or_else(|_| {
+        let read = timeout(self.body_timeout, read).await.unwrap_or_else(|_| {
             Err(Turned { reply: Reply::too_slow(), why: "the body did not arrive in time" })
-        })?;
+        });
+        if let Err(turned) = read {
+            if matches!(turned.reply.outcome, Outcome::TooLarge | Outcome::Unavailable) {
+                discard(&head.headers, incoming);
+            }
+            return Err(turned);
+        }
         let delivery = Delivery {
             method: head.method,
             query: head.uri.query().map(str::to_owned),
@@ -435,6 +441,24 @@ fn answer(gate: &Gate, arrived: Arrived) -> Answered {
         upstream: None,
         reply,
     }
+}
+
+/// Reads on, for a while, what a provider sends of a body that is refused: to close the
+/// connection with bytes unread resets it, and the provider may never see its answer
+/// (RFC 9112 9.6). One that waits for 100 sends nothing and is not asked to.
+fn discard(headers: &HeaderMap, mut incoming: Incoming) {
+    if headers.contains_key(EXPECT) {
+        return;
+    }
+    tokio::spawn(timeout(DISCARDING, async move {
+        let mut left = DISCARDED;
+        while let Some(Ok(frame)) = incoming.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                return;
+            }
+        }
+    }));
 }
 
 /// At most [`LONG_KEY`] bytes of a key's full text, which is ASCII.
