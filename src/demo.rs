@@ -41,7 +41,7 @@ use provider::Provider;
 /// Copies of each event that are sent at once.
 const COPIES: usize = 20;
 /// The longest the show may take; it takes two seconds.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 /// How long the queue may take to finish what it was given.
 const QUEUE_TIME: Duration = Duration::from_secs(20);
 /// How often the queue is looked at meanwhile.
@@ -55,7 +55,8 @@ pub async fn run(once: bool, mut say: impl FnMut(&str)) -> anyhow::Result<bool> 
     let (stage, gateway) = Stage::build(&place, stop.clone()).await?;
     let show = async {
         let held = timeout(LONGEST, stage.show(&mut say)).await;
-        let held = held.map_err(|_| anyhow!("the demo did not end within {LONGEST:?}"))??;
+        let held =
+            held.map_err(|_unspecified| anyhow!("the demo did not end within {LONGEST:?}"))??;
         if !once {
             stage.invite(&place, &mut say)?;
             std::future::pending::<()>().await;
@@ -203,7 +204,7 @@ fn settings(place: &Place, application: SocketAddr) -> anyhow::Result<Config> {
     let mut env = Environment::new();
     for name in ["STRIPE_SECRET", "PARTNER_SECRET"] {
         let mut bytes = [0; 32];
-        rand::fill(&mut bytes).map_err(|_| anyhow!("the system has no random bytes"))?;
+        rand::fill(&mut bytes).map_err(|_unspecified| anyhow!("the system has no random bytes"))?;
         env.insert(name.to_owned(), format!("whsec_{}", BASE64.encode(&bytes)));
     }
     Ok(Config::load(Some(&path), &env)?)

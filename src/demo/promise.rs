@@ -103,9 +103,8 @@ fn closing(played: &[Played], broken: usize) -> String {
         return format!("{broken} of the promises did NOT hold. This is a bug: please report it.");
     }
     format!(
-        "Every promise held: {deliveries} deliveries of {events} events became {attempts} attempts, {} of them\n\
-         because the application had failed or hung up.",
-        repeated
+        "Every promise held: {deliveries} deliveries of {events} events became {attempts} attempts, {repeated} of them\n\
+         because the application had failed or hung up."
     )
 }
 
