@@ -65,8 +65,9 @@ pub async fn run(once: bool, mut say: impl FnMut(&str)) -> anyhow::Result<bool> 
     };
     let shown = tokio::select! {
         shown = show => shown,
-        _ = term.recv() => Ok(true),
-        _ = int.recv() => Ok(true),
+        // Cut short: with `--once` nothing was shown to hold.
+        _ = term.recv() => Ok(!once),
+        _ = int.recv() => Ok(!once),
     };
     stop.cancel();
     let stopped = gateway.await.context("the gateway's task died")?;
