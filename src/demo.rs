@@ -55,7 +55,8 @@ pub async fn run(once: bool, mut say: impl FnMut(&str)) -> anyhow::Result<bool> 
     let (stage, gateway) = Stage::build(&place, stop.clone()).await?;
     let show = async {
         let held = timeout(LONGEST, stage.show(&mut say)).await;
-        let held = held.map_err(|_| anyhow!("the demo did not end within {LONGEST:?}"))??;
+        let held =
+            held.map_err(|_unspecified| anyhow!("the demo did not end within {LONGEST:?}"))??;
         if !once {
             stage.invite(&place, &mut say)?;
             std::future::pending::<()>().await;
@@ -64,8 +65,9 @@ pub async fn run(once: bool, mut say: impl FnMut(&str)) -> anyhow::Result<bool> 
     };
     let shown = tokio::select! {
         shown = show => shown,
-        _ = term.recv() => Ok(true),
-        _ = int.recv() => Ok(true),
+        // Cut short: with `--once` nothing was shown to hold.
+        _ = term.recv() => Ok(!once),
+        _ = int.recv() => Ok(!once),
     };
     stop.cancel();
     let stopped = gateway.await.context("the gateway's task died")?;
@@ -203,7 +205,7 @@ fn settings(place: &Place, application: SocketAddr) -> anyhow::Result<Config> {
     let mut env = Environment::new();
     for name in ["STRIPE_SECRET", "PARTNER_SECRET"] {
         let mut bytes = [0; 32];
-        rand::fill(&mut bytes).map_err(|_| anyhow!("the system has no random bytes"))?;
+        rand::fill(&mut bytes).map_err(|_unspecified| anyhow!("the system has no random bytes"))?;
         env.insert(name.to_owned(), format!("whsec_{}", BASE64.encode(&bytes)));
     }
     Ok(Config::load(Some(&path), &env)?)

@@ -90,8 +90,16 @@ impl Gate {
     }
 
     /// Attempts once and records what came of it. If this task dies, that is recorded too:
-    /// the outcome is unknown then.
-    pub async fn attempt(&self, life: &Life, id: &str, lead: &Lead, payload: Payload) -> Ended {
+    /// the outcome is unknown then. `slot` is free again once the application is done: what
+    /// is left is the disk's work, and need not keep the application idle.
+    pub async fn attempt(
+        &self,
+        life: &Life,
+        id: &str,
+        lead: &Lead,
+        payload: Payload,
+        slot: Option<OwnedSemaphorePermit>,
+    ) -> Ended {
         let open = Open::new(life, id, lead.token);
         let begun = Instant::now();
         let origin = origin(&payload);
@@ -111,6 +119,7 @@ impl Gate {
                 Report::without(Verdict::Unknown, "the gateway stopped".to_owned())
             },
         };
+        drop(slot);
         let took = begun.elapsed();
         self.meters.attempted(report.settlement.verdict, took);
         let settled = open.settle(report.settlement.clone()).await;

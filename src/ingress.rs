@@ -307,8 +307,7 @@ impl Ingress {
         let Meets::Lead(lead) = &arrived.arrival.meets else {
             return (answer(gate, arrived), None);
         };
-        let ended = gate.attempt(&self.life, &id, lead, payload).await;
-        drop(slot);
+        let ended = gate.attempt(&self.life, &id, lead, payload, Some(slot)).await;
         let mut reply = provider_answer(&ended.report);
         let mut for_copies = None;
         match (ended.report.settlement.verdict, ended.settled) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep;
 
 use crate::clock::Clock;
@@ -33,8 +34,7 @@ pub async fn run(gate: Arc<Gate>, life: Life, clock: Arc<Clock>) {
                     let slot = slots.pop();
                     let (gate, life_of_task) = (Arc::clone(&gate), life.clone());
                     life.tasks.spawn(async move {
-                        attempt(&gate, &life_of_task, event).await;
-                        drop(slot);
+                        attempt(&gate, &life_of_task, event, slot).await;
                     });
                 }
                 until(taken.next_due, clock.now())
@@ -53,9 +53,9 @@ pub async fn run(gate: Arc<Gate>, life: Life, clock: Arc<Clock>) {
     }
 }
 
-async fn attempt(gate: &Gate, life: &Life, event: TakenEvent) {
+async fn attempt(gate: &Gate, life: &Life, event: TakenEvent, slot: Option<OwnedSemaphorePermit>) {
     let TakenEvent { id, lead, payload } = event;
-    let ended = gate.attempt(life, &id, &lead, payload).await;
+    let ended = gate.attempt(life, &id, &lead, payload, slot).await;
     let settlement = &ended.report.settlement;
     let state = match ended.settled {
         Ok(Settled::Now(label)) => label.word(),

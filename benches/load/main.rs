@@ -28,7 +28,7 @@ use report::{Meter, Report};
 use servers::{Application, Gateway};
 
 /// The longest the queue may take to deliver what was accepted.
-const DRAIN: Duration = Duration::from_secs(120);
+const DRAIN: Duration = Duration::from_mins(2);
 
 /// Measures the gateway against a bare axum handler.
 #[derive(Debug, Parser)]

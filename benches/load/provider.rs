@@ -84,7 +84,8 @@ async fn connection(load: Arc<Load>, begin: Instant, end: Instant) -> Run {
     let own = id();
     loop {
         out.clear();
-        write(&load, if load.same { own.clone() } else { id() }, &mut out);
+        let fresh = if load.same { own.clone() } else { id() };
+        write(&load, &fresh, &mut out);
         let sent = Instant::now();
         if sent >= end {
             return run;
@@ -107,7 +108,7 @@ fn id() -> String {
 }
 
 /// One request, signed as of now.
-fn write(load: &Load, id: String, out: &mut Vec<u8>) {
+fn write(load: &Load, id: &str, out: &mut Vec<u8>) {
     let mut body = format!(
         "{{\"id\":\"{id}\",\"object\":\"event\",\"type\":\"invoice.paid\",\"created\":{},\
          \"data\":{{\"object\":{{\"id\":\"in_1\",\"amount\":4900,\"note\":\"",
@@ -122,7 +123,7 @@ fn write(load: &Load, id: String, out: &mut Vec<u8>) {
         headers: HeaderMap::with_capacity(4),
         body: Bytes::from(body),
     };
-    load.source.verifier.sign(&mut delivery, &id, clock::wall()).expect("a signature");
+    load.source.verifier.sign(&mut delivery, id, clock::wall()).expect("a signature");
     let head = format!(
         "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
         load.path,
@@ -146,7 +147,7 @@ async fn answer(stream: &mut TcpStream, input: &mut Vec<u8>, outcome: Option<&st
         let read = stream.read_buf(input).await.expect("an answer");
         assert!(read > 0, "the connection was closed");
         let Some(end) = input.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
-        let head = std::str::from_utf8(&input[..end]).expect("text");
+        let head = std::str::from_utf8(input.get(..end).expect("found there")).expect("text");
         let field = |name: &str| {
             let mut lines = head.split("\r\n").filter_map(|line| line.split_once(": "));
             lines.find(|(it, _)| it.eq_ignore_ascii_case(name)).map(|(_, value)| value)

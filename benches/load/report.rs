@@ -110,7 +110,7 @@ fn sync(folder: &Path) -> Duration {
         })
         .collect();
     times.sort_unstable();
-    times[times.len() / 2]
+    times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
 fn median(values: &[f64]) -> f64 {

@@ -2,6 +2,7 @@
 //! Each has a runtime of its own, as it would have in a process of its own.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -117,11 +118,13 @@ fn settings(folder: &Path, application: SocketAddr, concurrency: Option<usize>) 
         let mode = if case.later { "queue" } else { "proxy" };
         let name = case.name;
         let more = concurrency.map_or_else(String::new, |it| format!("concurrency = {it}\n"));
-        text += &format!(
+        write!(
+            text,
             "[sources.{name}]\nprovider = \"stripe\"\nmode = \"{mode}\"\n\
              secrets = [\"whsec_made_up_for_the_benchmark\"]\n\
              target = \"http://{application}/hooks/{name}\"\n{more}"
-        );
+        )
+        .expect("memory");
     }
     text
 }
