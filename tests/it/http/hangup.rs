@@ -38,9 +38,9 @@ fn a_provider_that_hangs_up_after_its_request_gets_the_recorded_answer_later() {
             assert!(connection.write(&event.bytes()).await);
             // A close may come before the request is read; what is read, is done.
             if nth % 2 == 0 {
-                connection.reset()
+                connection.reset();
             } else {
-                drop(connection)
+                drop(connection);
             }
             let copy = event.send().await;
             assert_eq!((copy.status, copy.text()), (200, "kept for you"), "{nth}");

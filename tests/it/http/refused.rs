@@ -17,7 +17,7 @@ fn a_body_over_the_limit_is_refused_before_it_is_read() {
         // Not stated: the byte after the limit is enough.
         let mut chunked = Connection::open(gateway.public).await;
         assert!(chunked.write(&request.head("transfer-encoding: chunked\r\n")).await);
-        let chunk = [b"10000\r\n".as_slice(), &[b'x'; 65_536], b"\r\n"].concat();
+        let chunk = [b"10000\r\n".as_slice(), &vec![b'x'; 65_536], b"\r\n"].concat();
         assert!(chunked.write(&chunk).await);
         assert!(chunked.write(b"1\r\nx\r\n").await);
         assert_eq!(chunked.read().await.unwrap().told(), (413, "too_large"));
