@@ -204,7 +204,7 @@ impl Ingress {
         let (head, mut incoming) = request.into_parts();
         let length = head.headers.get(CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
         if length.is_some_and(|length: usize| length > limit) {
-            discard(&head.headers, incoming);
+            self.discard(&head.headers, incoming);
             return Err(too_large());
         }
         let mut room = None;
@@ -228,7 +228,7 @@ impl Ingress {
         });
         if let Err(turned) = read {
             if matches!(turned.reply.outcome, Outcome::TooLarge | Outcome::Unavailable) {
-                discard(&head.headers, incoming);
+                self.discard(&head.headers, incoming);
             }
             return Err(turned);
         }
@@ -239,6 +239,25 @@ impl Ingress {
             body: Bytes::from(body),
         };
         Ok(Read { delivery, room })
+    }
+
+    /// Reads on, for a while, what a provider sends of a body that is refused: to close the
+    /// connection with bytes unread resets it, and the provider may never see its answer
+    /// (RFC 9112 9.6). One that waits for 100 sends nothing and is not asked to.
+    fn discard(&self, headers: &HeaderMap, mut incoming: Incoming) {
+        if headers.contains_key(EXPECT) {
+            return;
+        }
+        let read = timeout(DISCARDING, async move {
+            let mut left = DISCARDED;
+            while let Some(Ok(frame)) = incoming.frame().await {
+                left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+                if left == 0 {
+                    return;
+                }
+            }
+        });
+        tokio::spawn(self.life.stop.clone().run_until_cancelled_owned(read));
     }
 
     /// Takes room for `bytes` more of a body.
@@ -440,24 +459,6 @@ fn answer(gate: &Gate, arrived: Arrived) -> Answered {
         upstream: None,
         reply,
     }
-}
-
-/// Reads on, for a while, what a provider sends of a body that is refused: to close the
-/// connection with bytes unread resets it, and the provider may never see its answer
-/// (RFC 9112 9.6). One that waits for 100 sends nothing and is not asked to.
-fn discard(headers: &HeaderMap, mut incoming: Incoming) {
-    if headers.contains_key(EXPECT) {
-        return;
-    }
-    tokio::spawn(timeout(DISCARDING, async move {
-        let mut left = DISCARDED;
-        while let Some(Ok(frame)) = incoming.frame().await {
-            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
-            if left == 0 {
-                return;
-            }
-        }
-    }));
 }
 
 /// At most [`LONG_KEY`] bytes of a key's full text, which is ASCII.

@@ -328,7 +328,9 @@ impl Store for RedbStore {
     }
 
     async fn story(&self, id: &str) -> Result<Option<Story>, Unavailable> {
-        if let Err(error) = self.flush().await {
+        // Also when none wait: another flush may have taken them and not committed yet. The
+        // writer does one thing after the other, so this returns after that.
+        if let Err(error) = self.upkeep(|reply| Op::Note { taken: HashMap::new(), reply }).await {
             // The story still has all that could be written.
             tracing::debug!(%error, "deliveries wait to be written");
         }

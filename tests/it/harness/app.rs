@@ -239,8 +239,9 @@ async fn answer(stream: &mut TcpStream, step: Step, shared: &Shared) -> bool {
 
 /// Without a `Date`: what the gateway adds of its own shows.
 fn head(status: u16, headers: &[(&'static str, String)], length: usize) -> String {
-    let lines: String =
+    let lines: Vec<_> =
         headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let lines = lines.concat();
     format!("HTTP/1.1 {status} Said\r\n{lines}content-length: {length}\r\n\r\n")
 }
 
