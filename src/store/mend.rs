@@ -1,4 +1,5 @@
-//! A file that failed redb's full check: its indexes are built anew, from what can be read.
+//! What can be made anew from the events alone: the totals, where their row cannot be read,
+//! and both indexes, where the file failed redb's full check.
 //!
 //! A damaged page of `keys` would make its events absent, and their next copies run twice.
 //! But every event carries its own id, so both indexes can be made from the events alone;
@@ -7,10 +8,45 @@
 
 use std::collections::BTreeMap;
 
-use redb::{Database, ReadableTable as _};
+use redb::{Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _};
 
 use super::codec;
 use super::tables::{self, AGENDA, EVENTS, Failure, KEYS, Place, Tables};
+use super::totals::Totals;
+use crate::record::Event;
+
+/// Numbers skipped when the counter had to be counted anew.
+const RECOUNT_SKIP: u64 = 1 << 20;
+
+/// Reads the totals, or counts them anew where their row cannot be read.
+pub(super) fn read_totals(db: &Database) -> Result<Totals, Failure> {
+    let txn = db.begin_read()?;
+    if let Some(totals) = tables::totals(&txn)? {
+        return Ok(totals);
+    }
+    count(&txn)
+}
+
+/// Counts the totals anew, from the events.
+pub(super) fn count(txn: &ReadTransaction) -> Result<Totals, Failure> {
+    let mut totals = Totals::default();
+    let events = txn.open_table(EVENTS)?;
+    for row in events.iter()? {
+        let seq = row?.0.value();
+        totals.next = totals.next.max(seq);
+        if let Some(Ok(event)) = tables::event(&events, seq)? {
+            let Event { token, changed, .. } = &event;
+            totals.next = totals.next.max(token.0);
+            totals.seen = totals.seen.max(*changed);
+            totals.moved(None, Some(&event));
+        }
+    }
+    if totals.next > 0 {
+        // Claims of events that are gone may have drawn higher ones.
+        totals.next = totals.next.saturating_add(RECOUNT_SKIP);
+    }
+    Ok(totals)
+}
 
 /// Replaces `keys` and `agenda` by what the events say.
 pub(super) fn rebuild_indexes(db: &Database) -> Result<(), Failure> {

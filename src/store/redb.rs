@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use redb::{Database, ReadTransaction, ReadableDatabase as _};
+use redb::{Database, ReadableDatabase as _};
 use tokio::sync::oneshot;
 
 use super::file::{Medium, OpenError, Opened};
@@ -22,8 +22,7 @@ use super::{check, codec, mend};
 use crate::clock::Clock;
 use crate::config;
 use crate::record::{
-    self, Act, Copy, Event, Finish, KEPT_COPIES, Label, Meets, Policy, Refused, Settled,
-    Settlement, Token,
+    self, Act, Copy, Finish, KEPT_COPIES, Label, Meets, Policy, Refused, Settled, Settlement, Token,
 };
 use crate::time::Millis;
 
@@ -31,9 +30,6 @@ use crate::time::Millis;
 const CLAIMS_WAITING: usize = 4096;
 /// Events whose deliveries may wait to be written; a flush is due long before.
 const NOTED_EVENTS: usize = 100_000;
-
-/// Numbers skipped when the counter had to be counted anew.
-const RECOUNT_SKIP: u64 = 1 << 20;
 
 /// The events of one redb file.
 pub struct RedbStore {
@@ -79,14 +75,14 @@ impl RedbStore {
     ) -> Result<Self, OpenError> {
         let Opened { db, suspect } = medium.open(settings)?;
         let damaged = |cause: Failure| OpenError::Damaged(format!("{medium:?}"), cause.to_string());
-        let mut totals = read_totals(&db).map_err(damaged)?;
+        let mut totals = mend::read_totals(&db).map_err(damaged)?;
         let last_seen = totals.seen;
         clock.not_before(last_seen);
         let rules = Arc::new(Rules::new(policies, clock));
         if suspect {
             mend::rebuild_indexes(&db).map_err(damaged)?;
-            totals = count(&db.begin_read().map_err(Failure::from).map_err(damaged)?)
-                .map_err(damaged)?;
+            let read = db.begin_read().map_err(Failure::from).map_err(damaged)?;
+            totals = mend::count(&read).map_err(damaged)?;
         }
         let recovered = recover(&db, &mut totals, &rules).map_err(damaged)?;
 
@@ -376,36 +372,6 @@ impl Store for RedbStore {
             tracing::error!("the writer could not be waited for");
         }
     }
-}
-
-/// Reads the totals, or counts them anew where their row cannot be read.
-pub(super) fn read_totals(db: &Database) -> Result<Totals, Failure> {
-    let txn = db.begin_read()?;
-    if let Some(totals) = tables::totals(&txn)? {
-        return Ok(totals);
-    }
-    count(&txn)
-}
-
-/// Counts the totals anew, from the events.
-fn count(txn: &ReadTransaction) -> Result<Totals, Failure> {
-    let mut totals = Totals::default();
-    let events = txn.open_table(tables::EVENTS)?;
-    for row in redb::ReadableTable::iter(&events)? {
-        let seq = row?.0.value();
-        totals.next = totals.next.max(seq);
-        if let Some(Ok(event)) = tables::event(&events, seq)? {
-            let Event { token, changed, .. } = &event;
-            totals.next = totals.next.max(token.0);
-            totals.seen = totals.seen.max(*changed);
-            totals.moved(None, Some(&event));
-        }
-    }
-    if totals.next > 0 {
-        // Claims of events that are gone may have drawn higher ones.
-        totals.next = totals.next.saturating_add(RECOUNT_SKIP);
-    }
-    Ok(totals)
 }
 
 fn recover(db: &Database, totals: &mut Totals, rules: &Rules) -> Result<usize, Failure> {

@@ -386,7 +386,7 @@ impl Writer {
                 Err(error) => return Err(error.to_string()),
             };
             *self.shared.totals.lock() =
-                super::redb::read_totals(&db).map_err(|error| error.to_string())?;
+                super::mend::read_totals(&db).map_err(|error| error.to_string())?;
             self.shared.db.store(Some(Arc::new(db)));
             self.shared.set_health(Health::Ready);
             tracing::info!("there is room again: the store takes claims");
