@@ -32,6 +32,9 @@ use crate::verify::{Delivery, Verified};
 /// Bytes of bodies in memory at once, of all requests; a further one is refused with 503.
 pub const BODIES_IN_FLIGHT: usize = 256 << 20;
 
+/// Bytes of room made for a body because its request says that they come.
+const TRUSTED_LENGTH: usize = 64 << 10;
+
 /// How much more of a refused body is read, and for how long, only to throw it away.
 const DISCARDED: usize = 64 << 20;
 const DISCARDING: Duration = Duration::from_secs(5);
@@ -208,7 +211,7 @@ impl Ingress {
             return Err(too_large());
         }
         let mut room = None;
-        let mut body = BytesMut::new();
+        let mut body = BytesMut::with_capacity(length.unwrap_or(0).min(TRUSTED_LENGTH));
         let read = async {
             while let Some(frame) = incoming.frame().await {
                 let Ok(frame) = frame else {

@@ -159,6 +159,69 @@ async fn the_sweep_takes_bodies_after_keep_and_events_after_ttl() {
     store.close().await;
 }
 
+/// Runs `events` through the proxy at once, each with a body of `bytes`.
+async fn run(store: &RedbStore, round: usize, events: usize, bytes: usize) {
+    let all = (0..events).map(|n| async move {
+        let id = format!("p:{round}-{n}");
+        let (copy, mut payload) = copy(&id, "body");
+        payload.body = vec![0x5a; bytes];
+        let arrived = store.arrive(copy, &payload).await.unwrap();
+        store.settle(&id, lead(&arrived).token, answered(200)).await.unwrap();
+    });
+    futures(all).await;
+}
+
+async fn futures<F: Future<Output = ()>>(all: impl Iterator<Item = F>) {
+    let mut all: Vec<_> = all.map(Box::pin).collect();
+    std::future::poll_fn(|cx| {
+        all.retain_mut(|one| one.as_mut().poll(cx).is_pending());
+        if all.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+}
+
+async fn sweep(store: &RedbStore) {
+    while store.sweep().await.unwrap().more {}
+}
+
+#[tokio::test]
+async fn the_file_stays_bounded_under_steady_churn() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
+    let store = open(&dir, &clock);
+    let mut sizes = Vec::new();
+    for round in 0..30 {
+        run(&store, round, 100, 1000).await;
+        clock.advance(Duration::from_hours(20));
+        sweep(&store).await;
+        sizes.push(store.stats().bytes);
+    }
+    // Five rounds live at once; what comes after them finds the room of those that went.
+    assert!(sizes[29] <= sizes[9], "{sizes:?}");
+    assert_eq!(store.check().unwrap(), Vec::<String>::new());
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_mostly_empty_is_compacted_at_start() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
+    let store = open(&dir, &clock);
+    run(&store, 0, 1, 100).await;
+    run(&store, 1, 600, 400_000).await;
+    clock.advance(Duration::from_hours(101));
+    sweep(&store).await;
+    run(&store, 2, 1, 100).await;
+    let before = store.stats().bytes;
+    assert!(before > 64 << 20, "{before}");
+    store.close().await;
+
+    let store = open(&dir, &clock);
+    let after = store.stats().bytes;
+    assert!(after < before / 10, "{before} -> {after}");
+    let again = arrive(&store, "p:2-0", "body").await;
+    assert_eq!(again.arrival.meets, Meets::Duplicate(Finish::Answered));
+    store.close().await;
+}
+
 #[tokio::test]
 async fn a_second_process_on_the_file_is_told_so() {
     let (dir, clock) = (tempfile::tempdir().unwrap(), clock());

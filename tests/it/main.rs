@@ -6,8 +6,6 @@
     clippy::indexing_slicing,
     clippy::string_slice,
     clippy::wildcard_enum_match_arm,
-    clippy::float_cmp,
-    clippy::format_collect,
     reason = "in tests: outside #[test] functions clippy cannot tell"
 )]
 
