@@ -121,7 +121,11 @@ impl Gate {
             Ok(Settled::Stale) => {
                 metrics::counter!("oncegate_stale_settlements_total").increment(1)
             },
-            Err(error) => tracing::error!(event = id, %error, "a settlement was not recorded"),
+            Err(error) => {
+                tracing::error!(event = id, %error, "a settlement was not recorded");
+                // A full disk's settlements are repeated: this one may make the event due.
+                self.wake.notify_one();
+            },
         }
         Ended { report, settled, took }
     }

@@ -75,7 +75,7 @@ impl Site {
                 "[sources.{provider}]\nprovider = \"{provider}\"\nmode = \"{mode}\"\n\
                  secrets = [\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"]\n\
                  target = \"http://{app}/{provider}\"\n\
-                 timeout = \"1s\"\nwait = \"2s\"\nconcurrency = 32\non_unknown = \"{on_unknown}\"\n\
+                 timeout = \"1s\"\nwait = \"900ms\"\nconcurrency = 32\non_unknown = \"{on_unknown}\"\n\
                  [sources.{provider}.retry]\nattempts = 1000\nfirst = \"20ms\"\nmax = \"200ms\"\n"
             )
             .unwrap();
