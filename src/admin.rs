@@ -48,7 +48,7 @@ pub fn router(admin: Arc<Admin>) -> Router {
 async fn authorize(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
     let Some(token) = &admin.token else { return next.run(request).await };
     let given = request.headers().get(AUTHORIZATION).map(http::HeaderValue::as_bytes);
-    let given = given.and_then(|value| value.strip_prefix(b"Bearer ")).unwrap_or_default();
+    let given = given.and_then(bearer).unwrap_or_default();
     if verify_slices_are_equal(given, token.expose_secret()).is_ok() {
         return next.run(request).await;
     }
@@ -56,6 +56,12 @@ async fn authorize(State(admin): State<Arc<Admin>>, request: Request, next: Next
     let mut response = error(StatusCode::UNAUTHORIZED, "unauthorized", detail);
     response.headers_mut().insert(WWW_AUTHENTICATE, http::HeaderValue::from_static("Bearer"));
     response
+}
+
+/// The token of a `Bearer` header; the scheme's name may be in either case (RFC 9110 11.1).
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(b"Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
 }
 
 async fn ready(State(admin): State<Arc<Admin>>) -> Response {

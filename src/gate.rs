@@ -14,7 +14,7 @@ use crate::config::Source;
 use crate::deliver::{Attempt, BadTarget, Origin, Report, Trust, Upstream};
 use crate::record::{Label, Lead, Settled, Settlement, Token, Verdict};
 use crate::store::{Payload, Store, Unavailable};
-use crate::telemetry::Meters;
+use crate::telemetry::{self, Meters};
 use crate::verify::Delivery;
 
 /// What outlives any one request: the store, the tasks, the two ends of the process.
@@ -118,9 +118,7 @@ impl Gate {
             // Due again, perhaps before what the queue sleeps for.
             Ok(Settled::Now(Label::Queued)) => self.wake.notify_one(),
             Ok(Settled::Now(_)) => {},
-            Ok(Settled::Stale) => {
-                metrics::counter!("oncegate_stale_settlements_total").increment(1)
-            },
+            Ok(Settled::Stale) => telemetry::stale_settlement(),
             Err(error) => {
                 tracing::error!(event = id, %error, "a settlement was not recorded");
                 // A full disk's settlements are repeated: this one may make the event due.
@@ -128,6 +126,15 @@ impl Gate {
             },
         }
         Ended { report, settled, took }
+    }
+
+    /// Gives back a claim before a byte was sent.
+    pub async fn release(&self, life: &Life, id: &str, lead: &Lead) {
+        let (verdict, detail) = (Verdict::NotSent, "the claim was given back".to_owned());
+        let settlement = Settlement { verdict, answer: None, detail };
+        if let Err(error) = Open::new(life, id, lead.token).settle(settlement).await {
+            tracing::error!(event = id, %error, "a claim was not given back");
+        }
     }
 }
 

@@ -4,12 +4,13 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use axum::response::{IntoResponse as _, Response};
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_LENGTH;
-use http::{Method, Request};
+use http::header::{CONTENT_LENGTH, EXPECT};
+use http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -31,6 +32,9 @@ use crate::verify::{Delivery, Verified};
 /// Bytes of bodies in memory at once, of all requests; a further one is refused with 503.
 pub const BODIES_IN_FLIGHT: usize = 256 << 20;
 
+/// How much more of a refused body is read, and for how long, only to throw it away.
+const DISCARDED: usize = 64 << 20;
+const DISCARDING: Duration = Duration::from_secs(5);
 /// Bytes of a long key's full text that the record keeps; its SHA-256 is its identity.
 const LONG_KEY: usize = 16 << 10;
 
@@ -42,7 +46,7 @@ pub struct Ingress {
     clock: Arc<Clock>,
     claims: Claims<Led>,
     bodies: Arc<Semaphore>,
-    body_timeout: std::time::Duration,
+    body_timeout: Duration,
 }
 
 /// What a leader leaves to the copies that waited for it.
@@ -50,15 +54,18 @@ pub struct Ingress {
 struct Led {
     reply: Reply,
     sha256: [u8; 32],
-    first: Option<Millis>,
+    /// When the event's first copy arrived, if one was stored.
+    received: Option<Millis>,
 }
 
 /// What is known of a delivery when it is answered.
 #[derive(Debug)]
 struct Answered {
     reply: Reply,
-    /// When the event's first copy arrived, if this is a later one.
-    first: Option<Millis>,
+    /// When the event's first copy arrived.
+    received: Option<Millis>,
+    /// Whether this is a later one.
+    later: bool,
     attempt: u32,
     token: Token,
     upstream: Option<u16>,
@@ -66,7 +73,8 @@ struct Answered {
 
 impl Answered {
     fn new(reply: Reply) -> Self {
-        Self { reply, first: None, attempt: 0, token: Token::default(), upstream: None }
+        let token = Token::default();
+        Self { reply, received: None, later: false, attempt: 0, token, upstream: None }
     }
 }
 
@@ -97,12 +105,7 @@ struct Claimable {
 
 impl Ingress {
     /// The public side for `gates`, each at its source's path.
-    pub fn new(
-        gates: &[Arc<Gate>],
-        life: Life,
-        clock: Arc<Clock>,
-        body_timeout: std::time::Duration,
-    ) -> Self {
+    pub fn new(gates: &[Arc<Gate>], life: Life, clock: Arc<Clock>, body_timeout: Duration) -> Self {
         telemetry::zero_no_source();
         let gates = gates.iter().map(|gate| (gate.source.path.clone(), Arc::clone(gate))).collect();
         let bodies = Arc::new(Semaphore::new(BODIES_IN_FLIGHT));
@@ -165,10 +168,10 @@ impl Ingress {
         if request.method() != Method::POST {
             return Err(Turned::away(Outcome::Method, "a webhook is a POST"));
         }
-        if self.life.stop.is_cancelled() {
-            return Err(Turned::away(Outcome::Unavailable, "the gateway is stopping"));
-        }
+        self.refuse_when_stopping()?;
         let Read { delivery, room } = self.read(gate, request).await?;
+        // A stop may have been asked for while the body came.
+        self.refuse_when_stopping()?;
         let verified = gate.source.verifier.check(delivery, clock::wall()).map_err(|reason| {
             gate.meters.rejected(reason);
             // The same for every reason: an attacker learns nothing from it.
@@ -183,6 +186,14 @@ impl Ingress {
         Ok((claimable(gate, &verified, key, from), room))
     }
 
+    /// Draining begins nothing new.
+    fn refuse_when_stopping(&self) -> Result<(), Turned> {
+        if self.life.stop.is_cancelled() {
+            return Err(Turned::away(Outcome::Unavailable, "the gateway is stopping"));
+        }
+        Ok(())
+    }
+
     /// Step 1: the body, up to the source's limit, within its time, as raw bytes.
     async fn read(&self, gate: &Gate, request: Request<Incoming>) -> Result<Read, Turned> {
         let limit = gate.source.max_body;
@@ -193,6 +204,7 @@ impl Ingress {
         let (head, mut incoming) = request.into_parts();
         let length = head.headers.get(CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
         if length.is_some_and(|length: usize| length > limit) {
+            discard(&head.headers, incoming);
             return Err(too_large());
         }
         let mut room = None;
@@ -211,9 +223,15 @@ impl Ingress {
             }
             Ok(())
         };
-        timeout(self.body_timeout, read).await.unwrap_or_else(|_| {
+        let read = timeout(self.body_timeout, read).await.unwrap_or_else(|_| {
             Err(Turned { reply: Reply::too_slow(), why: "the body did not arrive in time" })
-        })?;
+        });
+        if let Err(turned) = read {
+            if matches!(turned.reply.outcome, Outcome::TooLarge | Outcome::Unavailable) {
+                discard(&head.headers, incoming);
+            }
+            return Err(turned);
+        }
         let delivery = Delivery {
             method: head.method,
             query: head.uri.query().map(str::to_owned),
@@ -254,7 +272,7 @@ impl Ingress {
                 let sha256 = copy.sha256;
                 let (answered, for_copies) = self.lead(gate, copy, payload).await;
                 let reply = for_copies.unwrap_or_else(|| answered.reply.clone());
-                leader.answer(Led { reply, sha256, first: answered.first });
+                leader.answer(Led { reply, sha256, received: answered.received });
                 answered
             },
         }
@@ -262,10 +280,16 @@ impl Ingress {
 
     /// A copy that starts no attempt of its own: stored, or answered from the record.
     async fn arrive(&self, gate: &Gate, copy: Copy, payload: Payload) -> Answered {
-        match self.life.store.arrive(copy, &payload).await {
-            Ok(arrived) => answer(gate, arrived),
-            Err(error) => Answered::new(unavailable(error)),
+        let id = copy.id.clone();
+        let arrived = match self.life.store.arrive(copy, &payload).await {
+            Ok(arrived) => arrived,
+            Err(error) => return Answered::new(unavailable(error)),
+        };
+        if let Meets::Lead(lead) = &arrived.arrival.meets {
+            // The event it was a copy of was forgotten meanwhile: the claim is given back.
+            gate.release(&self.life, &id, lead).await;
         }
+        answer(gate, arrived)
     }
 
     /// Steps 4 to 6 for the copy that leads: a slot, the claim, the attempt, its result.
@@ -300,7 +324,8 @@ impl Ingress {
         }
         reply.mismatch = arrived.arrival.mismatch;
         let answered = Answered {
-            first: (lead.attempt > 1).then_some(lead.received),
+            received: Some(lead.received),
+            later: lead.attempt > 1,
             attempt: lead.attempt,
             token: lead.token,
             upstream: ended.report.settlement.answer.as_ref().map(|answer| answer.status),
@@ -331,19 +356,20 @@ impl Ingress {
         }
         let mut answered = Answered::new(led.reply.to_follower());
         answered.reply.mismatch = false;
-        answered.first = led.first;
+        answered.received = led.received;
+        answered.later = true;
         answered
     }
 
     /// Step 7 but for the bytes: the story, the metrics, and one line that says it all.
     fn tell(&self, gate: &Gate, id: &str, key: &Key, answered: &Answered, begun: Instant) {
-        let Answered { reply, first, attempt, token, upstream } = answered;
+        let Answered { reply, received, later, attempt, token, upstream } = answered;
         let took = begun.elapsed();
         let now = self.clock.now();
         gate.meters.delivered(reply.outcome);
         gate.meters.delivery_duration.record(took);
-        if let Some(first) = first {
-            gate.meters.duplicate_lag.record(now.since(*first));
+        if let Some(received) = received.filter(|_| *later) {
+            gate.meters.duplicate_lag.record(now.since(received));
         }
         if reply.mismatch {
             gate.meters.mismatches.increment(1);
@@ -393,7 +419,9 @@ fn answer(gate: &Gate, arrived: Arrived) -> Answered {
     let acknowledge = |outcome| Reply::acknowledge(&gate.source.acknowledgement, outcome);
     let mut reply = match (arrival.meets, answer) {
         (Meets::Duplicate(Finish::Answered), Some(answer)) => Reply::replay(answer),
-        (Meets::Duplicate(_), _) => acknowledge(Outcome::Duplicate),
+        (Meets::Duplicate(_), _) => {
+            Reply { replayed: arrival.finished, ..acknowledge(Outcome::Duplicate) }
+        },
         (Meets::Queued, _) => acknowledge(Outcome::Queued),
         (Meets::Held, _) => acknowledge(Outcome::Held),
         (Meets::Mismatch, _) => {
@@ -406,12 +434,31 @@ fn answer(gate: &Gate, arrived: Arrived) -> Answered {
     reply.mismatch = arrival.mismatch;
     let later = reply.outcome != Outcome::Queued || arrival.attempt > 0;
     Answered {
-        first: later.then_some(arrival.first),
+        received: Some(arrival.first),
+        later,
         attempt: arrival.attempt,
         token: Token::default(),
         upstream: None,
         reply,
     }
+}
+
+/// Reads on, for a while, what a provider sends of a body that is refused: to close the
+/// connection with bytes unread resets it, and the provider may never see its answer
+/// (RFC 9112 9.6). One that waits for 100 sends nothing and is not asked to.
+fn discard(headers: &HeaderMap, mut incoming: Incoming) {
+    if headers.contains_key(EXPECT) {
+        return;
+    }
+    tokio::spawn(timeout(DISCARDING, async move {
+        let mut left = DISCARDED;
+        while let Some(Ok(frame)) = incoming.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                return;
+            }
+        }
+    }));
 }
 
 /// At most [`LONG_KEY`] bytes of a key's full text, which is ASCII.

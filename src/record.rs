@@ -281,7 +281,7 @@ impl<R> Change<R> {
     }
 
     /// Whether nothing is to be written and a read was enough to decide. Not for
-    /// [`operate`], where no event to store means: forget it.
+    /// [`operate()`], where no event to store means: forget it.
     pub fn is_none(&self) -> bool {
         self.event.is_none()
     }

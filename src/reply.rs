@@ -38,7 +38,7 @@ impl Reply {
             status: acknowledgement.status,
             headers: Vec::new(),
             body: Bytes::from(acknowledgement.body.clone()),
-            replayed: outcome == Outcome::Duplicate,
+            replayed: false,
             mismatch: false,
         }
     }

@@ -16,8 +16,10 @@ use crate::record::{
 use crate::time::Millis;
 use crate::verify::Delivery;
 
+mod check;
 mod codec;
 mod file;
+mod mend;
 mod redb;
 mod tables;
 mod totals;

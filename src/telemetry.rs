@@ -16,7 +16,6 @@ use tracing_subscriber::filter::ParseError;
 
 use crate::config::{Log, LogFormat};
 use crate::record::{Label, Verdict};
-use crate::store::{Stats, Swept};
 use crate::time::Millis;
 use crate::verify::Rejection;
 
@@ -288,29 +287,39 @@ pub fn zero_no_source() {
     }
 }
 
-/// Shows how the store does.
+/// Shows how many events of `source` are in `state`.
 #[expect(clippy::cast_precision_loss, reason = "gauges are floats; 2^53 events are enough")]
-pub fn show(stats: &Stats, sources: &[&str]) {
-    for (source, state, count) in &stats.counts {
-        gauge!("oncegate_events", "source" => source.clone(), "state" => state.word())
-            .set(*count as f64);
-    }
-    for source in sources {
-        let waits = stats.oldest.iter().find(|(name, _)| name == source);
-        gauge!("oncegate_queue_oldest_seconds", "source" => (*source).to_owned())
-            .set(waits.map_or(0.0, |(_, waits)| waits.as_secs_f64()));
-    }
-    gauge!("oncegate_store_bytes").set(stats.bytes as f64);
+pub fn show_events(source: &str, state: Label, count: u64) {
+    gauge!("oncegate_events", "source" => source.to_owned(), "state" => state.word())
+        .set(count as f64);
 }
 
-/// Counts what a batch of the sweep forgot; a Dead event gets a line of its own.
-pub fn swept(swept: &Swept) {
-    for (source, count) in &swept.forgotten {
-        counter!("oncegate_swept_total", "source" => source.clone()).increment(*count);
-    }
-    for event in &swept.dead {
-        tracing::warn!(event, "a dead event was forgotten after `dead_ttl`");
-    }
+/// Shows how long the first event in the queue of `source` has been due.
+pub fn show_oldest(source: &str, waits: Duration) {
+    gauge!("oncegate_queue_oldest_seconds", "source" => source.to_owned()).set(waits.as_secs_f64());
+}
+
+/// Shows the size of the store's file.
+#[expect(clippy::cast_precision_loss, reason = "gauges are floats; 2^53 bytes are enough")]
+pub fn show_bytes(bytes: u64) {
+    gauge!("oncegate_store_bytes").set(bytes as f64);
+}
+
+/// Counts events that the sweep forgot.
+pub fn swept(source: &str, events: u64) {
+    counter!("oncegate_swept_total", "source" => source.to_owned()).increment(events);
+}
+
+/// Counts a transaction of the store.
+#[expect(clippy::cast_precision_loss, reason = "a batch is at most a few thousand")]
+pub fn committed(took: Duration, operations: usize) {
+    histogram!("oncegate_commit_duration_seconds").record(took);
+    histogram!("oncegate_commit_batch_size").record(operations as f64);
+}
+
+/// Counts a result that came too late to change anything.
+pub fn stale_settlement() {
+    counter!("oncegate_stale_settlements_total").increment(1);
 }
 
 /// Sets up logging, to standard error.

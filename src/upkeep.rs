@@ -8,7 +8,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::clock::Clock;
 use crate::gate::Life;
-use crate::store::RedbStore;
+use crate::store::{RedbStore, Stats, Swept};
 use crate::telemetry;
 use crate::time::Millis;
 
@@ -31,7 +31,6 @@ pub async fn tick(
     sources: Vec<String>,
     metrics: Option<PrometheusHandle>,
 ) {
-    let names: Vec<&str> = sources.iter().map(String::as_str).collect();
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -40,7 +39,7 @@ pub async fn tick(
         if let Err(error) = life.store.flush().await {
             tracing::debug!(%error, "notes wait to be written");
         }
-        telemetry::show(&life.store.stats(), &names);
+        show(&life.store.stats(), &sources);
         if let Some(metrics) = &metrics {
             // Without it raw samples pile up until somebody scrapes.
             metrics.run_upkeep();
@@ -66,7 +65,7 @@ pub async fn sweep(life: Life, clock: Arc<Clock>, last_seen: Millis) {
         }
         let pause = match life.store.sweep().await {
             Ok(swept) => {
-                telemetry::swept(&swept);
+                tell(&swept);
                 if swept.more { BATCH_PAUSE } else { SWEEP_PAUSE }
             },
             Err(error) => {
@@ -75,6 +74,27 @@ pub async fn sweep(life: Life, clock: Arc<Clock>, last_seen: Millis) {
             },
         };
         next = Instant::now() + pause;
+    }
+}
+
+fn show(stats: &Stats, sources: &[String]) {
+    for (source, state, count) in &stats.counts {
+        telemetry::show_events(source, *state, *count);
+    }
+    for source in sources {
+        let waits = stats.oldest.iter().find(|(name, _)| name == source);
+        telemetry::show_oldest(source, waits.map_or(Duration::ZERO, |(_, waits)| *waits));
+    }
+    telemetry::show_bytes(stats.bytes);
+}
+
+/// Counts what a batch of the sweep forgot; a Dead event gets a line of its own.
+fn tell(swept: &Swept) {
+    for (source, events) in &swept.forgotten {
+        telemetry::swept(source, *events);
+    }
+    for event in &swept.dead {
+        tracing::warn!(event, "a dead event was forgotten after `dead_ttl`");
     }
 }
 

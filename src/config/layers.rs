@@ -41,13 +41,10 @@ pub(super) fn read(
         .merge(Serialized::defaults(file))
         .merge(Serialized::defaults(variables))
         .extract();
-    match merged {
-        Ok(merged) => Some(merged),
-        Err(error) => {
-            findings.add("", wrong(error.kind.to_string(), ""));
-            None
-        },
-    }
+    // Not the error's own text, here and below: it quotes values, and one may be a secret.
+    merged
+        .map_err(|_quotes| findings.add("", wrong("cannot be merged with the environment", "")))
+        .ok()
 }
 
 fn file(findings: &mut Findings, path: &Path) -> Option<toml::Table> {
@@ -61,28 +58,31 @@ fn file(findings: &mut Findings, path: &Path) -> Option<toml::Table> {
     let (table, errors) = DeTable::parse_recoverable(&text);
     for error in &errors {
         // Only the message: the error's own text quotes the line, which may hold a secret.
-        let place = error.span().map(|span| position(&text, span.start));
-        findings.push(Problem {
-            origin: Origin::File {
-                path: path.to_owned(),
-                line: place.map(|(line, _)| line),
-                column: place.map(|(_, column)| column),
-            },
-            key: String::new(),
-            cause: format!("not TOML: {}", error.message()),
-            mend: String::new(),
-        });
+        findings.push(not_toml(path, &text, error, error.message()));
     }
     if !errors.is_empty() {
         return None;
     }
     note_lines(&mut findings.lines, &text, "", table.get_ref());
-    match toml::Table::deserialize(toml::Deserializer::from(table)) {
-        Ok(table) => Some(table),
-        Err(error) => {
-            findings.add("", wrong(format!("not TOML: {}", error.message()), ""));
-            None
+    toml::Table::deserialize(toml::Deserializer::from(table))
+        .map_err(|error| {
+            let cause = "a value cannot be held, such as a number of too many digits";
+            findings.push(not_toml(path, &text, &error, cause));
+        })
+        .ok()
+}
+
+fn not_toml(path: &Path, text: &str, error: &toml::de::Error, cause: &str) -> Problem {
+    let place = error.span().map(|span| position(text, span.start));
+    Problem {
+        origin: Origin::File {
+            path: path.to_owned(),
+            line: place.map(|(line, _)| line),
+            column: place.map(|(_, column)| column),
         },
+        key: String::new(),
+        cause: format!("not TOML: {cause}"),
+        mend: String::new(),
     }
 }
 

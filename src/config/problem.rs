@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Every mistake found, in the order of the settings.
+/// Every mistake found: those of the file by line, then those of the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Errors(pub Vec<Problem>);
 
@@ -40,6 +40,16 @@ pub enum Origin {
     Variable(String),
     /// Nowhere: neither a file nor a variable speaks of it.
     Nowhere,
+}
+
+impl Origin {
+    /// Sorts the file's lines before the environment; what has no line is first.
+    fn order(&self) -> (bool, Option<usize>, Option<usize>) {
+        match self {
+            Self::File { line, column, .. } => (false, *line, *column),
+            Self::Variable(_) | Self::Nowhere => (true, None, None),
+        }
+    }
 }
 
 impl std::error::Error for Errors {}
@@ -139,7 +149,8 @@ impl Findings {
 
     /// `value`, if nothing was noted.
     pub(super) fn settle<T>(self, value: T) -> Result<T, Errors> {
-        let problems = self.problems.into_inner();
+        let mut problems = self.problems.into_inner();
+        problems.sort_by_key(|problem| problem.origin.order());
         if problems.is_empty() { Ok(value) } else { Err(Errors(problems)) }
     }
 

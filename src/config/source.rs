@@ -1,7 +1,7 @@
 //! `[sources.NAME]`: what is set, over what the preset knows.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -214,20 +214,23 @@ fn statuses(value: &Value, mode: Mode) -> Result<Vec<u16>, Wrong> {
 /// A target that is our own listener would send every event around in a circle.
 fn not_ourselves(target: Uri, listen: SocketAddr) -> Result<Uri, Wrong> {
     let host = target.host().unwrap_or_default().trim_matches(['[', ']']);
-    let ip = if host == "localhost" { Ok(listen.ip()) } else { host.parse() };
+    let ours = listen.ip();
+    let ip: Option<IpAddr> = match host {
+        "localhost" if ours.is_loopback() => Some(ours),
+        "localhost" => Some(Ipv4Addr::LOCALHOST.into()),
+        _ => host.parse().ok(),
+    };
     let port =
         target.port_u16().unwrap_or(if target.scheme_str() == Some("https") { 443 } else { 80 });
     match ip {
-        Ok(ip) if collide(listen, SocketAddr::from((ip, port))) => {
-            let unspecified_elsewhere = listen.ip().is_unspecified() && !ip.is_loopback();
-            if unspecified_elsewhere {
-                return Ok(target);
-            }
-            Err(wrong(
-                "is server.listen: oncegate would call itself",
-                "write the application's URL",
-            ))
+        // A listener on every address does not make another machine's address ours.
+        Some(ip) if ours.is_unspecified() && !ip.is_loopback() && !ip.is_unspecified() => {
+            Ok(target)
         },
-        Ok(_) | Err(_) => Ok(target),
+        Some(ip) if collide(listen, SocketAddr::from((ip, port))) => Err(wrong(
+            "is server.listen: oncegate would call itself",
+            "write the application's URL",
+        )),
+        Some(_) | None => Ok(target),
     }
 }

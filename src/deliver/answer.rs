@@ -136,12 +136,15 @@ impl Body {
 /// instead: the store knows that, not the attempt.
 pub fn provider_answer(report: &Report) -> Reply {
     let Some(answer) = &report.settlement.answer else {
-        let outcome = match report.settlement.verdict {
-            Verdict::Unknown => Outcome::Unknown,
-            Verdict::NotSent => Outcome::Unavailable,
-            Verdict::Success | Verdict::Final | Verdict::Failed => Outcome::Failed,
+        // Not the story's detail: it names hosts that are nobody's business out there.
+        let (outcome, detail) = match report.settlement.verdict {
+            Verdict::Unknown => (Outcome::Unknown, "no answer came from the application"),
+            Verdict::NotSent => (Outcome::Unavailable, "the application was not asked"),
+            Verdict::Success | Verdict::Final | Verdict::Failed => {
+                (Outcome::Failed, "the application could not be reached")
+            },
         };
-        return Reply::refuse(outcome, &report.settlement.detail);
+        return Reply::refuse(outcome, detail);
     };
     let mut headers = answer.headers.clone();
     if !report.whole {

@@ -33,6 +33,8 @@ pub struct Arrival {
     pub meets: Meets,
     /// Same key, other body, and the source looks at it.
     pub mismatch: bool,
+    /// Whether the event was finished once, so that the copy is answered as it was.
+    pub finished: bool,
     /// When the event's first copy arrived.
     pub first: Millis,
     /// The newest attempt's number.
@@ -64,6 +66,7 @@ pub fn arrive(stored: Option<&Event>, copy: &Copy, cx: &Context<'_>) -> Change<A
     let reply = |meets, event: &Event| Arrival {
         meets,
         mismatch,
+        finished: event.finish.is_some(),
         first: event.received,
         attempt: event.attempt,
     };
@@ -140,7 +143,8 @@ fn attempt_again(
             Meets::Queued
         },
     };
-    let reply = Arrival { meets, mismatch, first: event.received, attempt: event.attempt };
+    let reply =
+        Arrival { meets, mismatch, finished: false, first: event.received, attempt: event.attempt };
     Change { event: Some(event), writes, reply }
 }
 

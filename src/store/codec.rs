@@ -95,3 +95,6 @@ fn tag(table: &str, key: &[u8], value: &[u8]) -> [u8; TAG_BYTES] {
     hash.update(value);
     hash.digest().to_le_bytes()
 }
+
+#[cfg(test)]
+mod tests;

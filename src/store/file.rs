@@ -43,6 +43,14 @@ impl fmt::Debug for Medium {
     }
 }
 
+/// An open file.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) db: Database,
+    /// Whether it failed redb's full check: its rows must be held against each other.
+    pub(super) suspect: bool,
+}
+
 /// Why the store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -97,21 +105,21 @@ impl Medium {
     }
 
     /// Opens for the first time in this process.
-    pub(super) fn open(&self, settings: &config::Storage) -> Result<Database, OpenError> {
+    pub(super) fn open(&self, settings: &config::Storage) -> Result<Opened, OpenError> {
         if let Self::File(path) = self {
             create_if_missing(path, settings).map_err(|cause| self.failed(cause))?;
         }
-        let mut db = self.reopen(settings)?;
+        let Opened { mut db, suspect } = self.reopen(settings)?;
         if let Self::Custom(_) = self {
             prepare(&db).map_err(|cause| self.failed(cause))?;
         }
         self.check_format(&db)?;
         self.compact(&mut db);
-        Ok(db)
+        Ok(Opened { db, suspect })
     }
 
     /// Opens what was open before.
-    pub(super) fn reopen(&self, settings: &config::Storage) -> Result<Database, OpenError> {
+    pub(super) fn reopen(&self, settings: &config::Storage) -> Result<Opened, OpenError> {
         if let Self::File(path) = self {
             forget_cached(path).map_err(|cause| self.failed(cause))?;
         }
@@ -120,9 +128,9 @@ impl Medium {
             Err(OpenError::Damaged(_, why)) if check => {
                 // The records' own tags tell which of them can still be trusted.
                 tracing::error!(error = %why, "the file is damaged; opening it without the full check");
-                self.try_open(settings, false)
+                Ok(Opened { db: self.try_open(settings, false)?, suspect: true })
             },
-            other => other,
+            other => Ok(Opened { db: other?, suspect: false }),
         }
     }
 
@@ -130,8 +138,14 @@ impl Medium {
         let mut builder = Builder::new();
         builder.set_cache_size(settings.cache);
         builder.set_check_integrity_on_open(check);
-        builder.set_repair_callback(|session| {
-            tracing::warn!(progress = session.progress(), "repairing the file after a crash");
+        builder.set_repair_callback(move |session| {
+            let progress = session.progress();
+            // redb checks by the way it repairs, so it calls this for a sound file too.
+            if check {
+                tracing::debug!(progress, "checking the file");
+            } else {
+                tracing::warn!(progress, "repairing the file after a crash");
+            }
         });
         let opened = catch_unwind(AssertUnwindSafe(|| match self {
             Self::File(path) => builder.open(path),
@@ -144,6 +158,7 @@ impl Medium {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "redb's enum may grow")]
     fn explain(&self, error: DatabaseError) -> OpenError {
         let name = self.name();
         match error {
@@ -156,9 +171,8 @@ impl Medium {
             {
                 OpenError::Format(name, error.to_string())
             },
-            DatabaseError::Storage(StorageError::Io(error)) => {
-                OpenError::Io { path: name, cause: io::Error::other(error.to_string()) }
-            },
+            // As it is: its kind tells a full disk from a failing one.
+            DatabaseError::Storage(StorageError::Io(cause)) => OpenError::Io { path: name, cause },
             error => OpenError::Damaged(name, error.to_string()),
         }
     }
@@ -225,7 +239,12 @@ fn create_if_missing(path: &Path, settings: &config::Storage) -> io::Result<()> 
         return Ok(());
     }
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(dir)?;
+    if !dir.exists() {
+        fs::create_dir_all(dir)?;
+        if let Some(above) = dir.parent().filter(|above| !above.as_os_str().is_empty()) {
+            File::open(above)?.sync_all()?;
+        }
+    }
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     let beside = PathBuf::from(beside);

@@ -2,27 +2,28 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
-use crossbeam_channel::TrySendError;
 use parking_lot::Mutex;
-use redb::{Database, ReadableDatabase as _};
+use redb::{Database, ReadTransaction, ReadableDatabase as _};
 use tokio::sync::oneshot;
 
-use super::codec;
-use super::file::{Medium, OpenError};
+use super::file::{Medium, OpenError, Opened};
 use super::tables::{self, Failure, Found, Place};
 use super::totals::Totals;
 use super::verbs::{Rules, transact};
 use super::writer::{Lanes, Op, Reply, Shared, Writer};
 use super::{Arrived, Health, Payload, Seen, Stats, Store, Story, Swept, Taken, Unavailable};
+use super::{check, codec, mend};
 use crate::clock::Clock;
 use crate::config;
 use crate::record::{
-    self, Act, Copy, Event, Finish, Label, Meets, Policy, Refused, Settled, Settlement, Token,
+    self, Act, Copy, Event, Finish, KEPT_COPIES, Label, Meets, Policy, Refused, Settled,
+    Settlement, Token,
 };
 use crate::time::Millis;
 
@@ -30,6 +31,9 @@ use crate::time::Millis;
 const CLAIMS_WAITING: usize = 4096;
 /// Events whose deliveries may wait to be written; a flush is due long before.
 const NOTED_EVENTS: usize = 100_000;
+
+/// Numbers skipped when the counter had to be counted anew.
+const RECOUNT_SKIP: u64 = 1 << 20;
 
 /// The events of one redb file.
 pub struct RedbStore {
@@ -60,12 +64,30 @@ impl RedbStore {
         policies: BTreeMap<String, Policy>,
         clock: Arc<Clock>,
     ) -> Result<Self, OpenError> {
-        let db = medium.open(settings)?;
+        let name = format!("{medium:?}");
+        // redb may panic on a damaged page; so may the first look at the tables.
+        let open = || Self::try_open(medium, settings, policies, clock);
+        catch_unwind(AssertUnwindSafe(open))
+            .unwrap_or_else(|_| Err(OpenError::Damaged(name, "redb panicked".to_owned())))
+    }
+
+    fn try_open(
+        medium: Medium,
+        settings: &config::Storage,
+        policies: BTreeMap<String, Policy>,
+        clock: Arc<Clock>,
+    ) -> Result<Self, OpenError> {
+        let Opened { db, suspect } = medium.open(settings)?;
         let damaged = |cause: Failure| OpenError::Damaged(format!("{medium:?}"), cause.to_string());
         let mut totals = read_totals(&db).map_err(damaged)?;
         let last_seen = totals.seen;
         clock.not_before(last_seen);
         let rules = Arc::new(Rules::new(policies, clock));
+        if suspect {
+            mend::rebuild_indexes(&db).map_err(damaged)?;
+            totals = count(&db.begin_read().map_err(Failure::from).map_err(damaged)?)
+                .map_err(damaged)?;
+        }
         let recovered = recover(&db, &mut totals, &rules).map_err(damaged)?;
 
         let shared = Arc::new(Shared::new(db, totals));
@@ -122,8 +144,48 @@ impl RedbStore {
         })
     }
 
-    fn read_arrival(&self, copy: &Copy) -> Result<Option<Arrived>, Failure> {
-        let Ok(db) = self.database() else { return Ok(None) };
+    /// Lists what does not fit together in the file: a walk over all of it, as of one
+    /// commit. On a busy store the file grows while it runs.
+    pub fn check(&self) -> Result<Vec<String>, Unavailable> {
+        self.read(|db| check::check(&db.begin_read()?, self.rules.boot))
+    }
+
+    /// The stored bytes of an event: its body in slot 0, kept copies in slots 1 to 3. What
+    /// cannot be read is left out.
+    pub fn payloads(&self, id: &str) -> Result<Vec<(u8, Payload)>, Unavailable> {
+        self.read(|db| {
+            let txn = db.begin_read()?;
+            let (keys, events) = (txn.open_table(tables::KEYS)?, txn.open_table(tables::EVENTS)?);
+            let Found::Event(seq, _) = tables::find(&keys, &events, id)? else {
+                return Ok(Vec::new());
+            };
+            let payloads = txn.open_table(tables::PAYLOADS)?;
+            let mut found = Vec::new();
+            for slot in 0..=u8::try_from(KEPT_COPIES).unwrap_or(u8::MAX) {
+                if let Some(Ok(payload)) = check::payload(&payloads, seq, slot)? {
+                    found.push((slot, payload));
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    /// Reads from the file. redb may panic on a damaged page: that is an error of this
+    /// read, not the end of whoever asked.
+    fn read<T>(
+        &self,
+        read: impl FnOnce(&Database) -> Result<T, Failure>,
+    ) -> Result<T, Unavailable> {
+        let db = self.database()?;
+        match catch_unwind(AssertUnwindSafe(|| read(&db))) {
+            Ok(Ok(found)) => return Ok(found),
+            Ok(Err(error)) => tracing::error!(%error, "a read failed"),
+            Err(_) => tracing::error!("a read met a damaged page"),
+        }
+        Err(Unavailable::Stopped)
+    }
+
+    fn read_arrival(&self, db: &Database, copy: &Copy) -> Result<Option<Arrived>, Failure> {
         let txn = db.begin_read()?;
         let (keys, events) = (txn.open_table(tables::KEYS)?, txn.open_table(tables::EVENTS)?);
         let Found::Event(seq, event) = tables::find(&keys, &events, &copy.id)? else {
@@ -144,8 +206,7 @@ impl RedbStore {
         Ok(Some(Arrived { arrival: change.reply, answer }))
     }
 
-    fn read_story(&self, id: &str) -> Result<Option<Story>, Failure> {
-        let db = self.database().map_err(|_| Failure::Nothing)?;
+    fn read_story(&self, db: &Database, id: &str) -> Result<Option<Story>, Failure> {
         let txn = db.begin_read()?;
         let (keys, events) = (txn.open_table(tables::KEYS)?, txn.open_table(tables::EVENTS)?);
         let (seq, event) = match tables::find(&keys, &events, id)? {
@@ -165,8 +226,7 @@ impl RedbStore {
         Ok(Some(Story { event, entries, damaged_entries, deliveries, answer }))
     }
 
-    fn read_oldest(&self) -> Result<Vec<(String, Millis)>, Failure> {
-        let Ok(db) = self.database() else { return Ok(Vec::new()) };
+    fn read_oldest(&self, db: &Database) -> Result<Vec<(String, Millis)>, Failure> {
         let agenda = db.begin_read()?.open_table(tables::AGENDA)?;
         let place = Place::Queued.number();
         let mut oldest = Vec::new();
@@ -189,35 +249,25 @@ impl RedbStore {
     /// Our own lane: bounded by its senders, so it never refuses.
     async fn own<T>(&self, make: impl FnOnce(Reply<T>) -> Op) -> Result<T, Unavailable> {
         let (reply, receiver) = Reply::new();
-        self.lanes.own.send(make(reply)).map_err(|_| Unavailable::Stopped)?;
+        self.lanes.own(make(reply))?;
         Self::reply(receiver).await
     }
 
     async fn upkeep<T>(&self, make: impl FnOnce(Reply<T>) -> Op) -> Result<T, Unavailable> {
         let (reply, receiver) = Reply::new();
-        self.lanes.upkeep.try_send(make(reply)).map_err(refused)?;
+        self.lanes.upkeep(make(reply))?;
         Self::reply(receiver).await
-    }
-}
-
-fn refused(error: TrySendError<Op>) -> Unavailable {
-    match error {
-        TrySendError::Full(_) => Unavailable::Overloaded,
-        TrySendError::Disconnected(_) => Unavailable::Stopped,
     }
 }
 
 #[async_trait]
 impl Store for RedbStore {
     fn look(&self, copy: &Copy) -> Result<Option<Arrived>, Unavailable> {
-        Ok(self.read_arrival(copy).unwrap_or_else(|error| {
-            // The writer meets the same trouble, and knows what to do about it.
-            tracing::debug!(%error, "a read failed");
-            None
-        }))
+        self.read(|db| self.read_arrival(db, copy))
     }
 
     async fn arrive(&self, copy: Copy, payload: &Payload) -> Result<Arrived, Unavailable> {
+        // A page that a read cannot cope with would stop the writer, and all other events.
         if let Some(arrived) = self.look(&copy)? {
             return Ok(arrived);
         }
@@ -230,7 +280,7 @@ impl Store for RedbStore {
         let payload = codec::encode(payload).map_err(|_| Unavailable::Stopped)?;
         let (reply, receiver) = Reply::new();
         let op = Op::Arrive { copy, payload: Some(payload), reply };
-        self.lanes.claims.try_send(op).map_err(refused)?;
+        self.lanes.claim(op)?;
         Self::reply(receiver).await
     }
 
@@ -282,16 +332,12 @@ impl Store for RedbStore {
             // The story still has all that could be written.
             tracing::debug!(%error, "deliveries wait to be written");
         }
-        self.database()?;
-        self.read_story(id).map_err(|error| {
-            tracing::error!(%error, "a story could not be read");
-            Unavailable::Stopped
-        })
+        self.read(|db| self.read_story(db, id))
     }
 
     fn stats(&self) -> Stats {
         let now = self.rules.clock.now();
-        let oldest = self.read_oldest().unwrap_or_default();
+        let oldest = self.read(|db| self.read_oldest(db)).unwrap_or_default();
         let totals = self.shared.totals.lock();
         Stats {
             counts: totals.all().map(|(s, label, n)| (s.to_owned(), label, n)).collect(),
@@ -309,10 +355,9 @@ impl Store for RedbStore {
     }
 
     fn health(&self) -> Health {
-        match self.shared.health() {
-            Health::Ready if self.disk_low.load(Ordering::Relaxed) => Health::DiskLow,
-            health => health,
-        }
+        let health = self.shared.health();
+        let low = health == Health::Ready && self.disk_low.load(Ordering::Relaxed);
+        if low { Health::DiskLow } else { health }
     }
 
     async fn close(&self) {
@@ -320,7 +365,7 @@ impl Store for RedbStore {
             tracing::warn!(%error, "the last deliveries' notes could not be written");
         }
         let (reply, receiver) = Reply::<()>::new();
-        if self.lanes.upkeep.send(Op::Stop { reply }).is_ok() {
+        if self.lanes.stop(reply).is_ok() {
             // Either way the thread ends, and is waited for below.
             drop(receiver.await);
         }
@@ -337,6 +382,11 @@ pub(super) fn read_totals(db: &Database) -> Result<Totals, Failure> {
     if let Some(totals) = tables::totals(&txn)? {
         return Ok(totals);
     }
+    count(&txn)
+}
+
+/// Counts the totals anew, from the events.
+fn count(txn: &ReadTransaction) -> Result<Totals, Failure> {
     let mut totals = Totals::default();
     let events = txn.open_table(tables::EVENTS)?;
     for row in redb::ReadableTable::iter(&events)? {
@@ -348,6 +398,10 @@ pub(super) fn read_totals(db: &Database) -> Result<Totals, Failure> {
             totals.seen = totals.seen.max(*changed);
             totals.moved(None, Some(&event));
         }
+    }
+    if totals.next > 0 {
+        // Claims of events that are gone may have drawn higher ones.
+        totals.next = totals.next.saturating_add(RECOUNT_SKIP);
     }
     Ok(totals)
 }

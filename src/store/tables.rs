@@ -107,11 +107,11 @@ pub(super) enum Found {
     Damaged(Option<u64>),
 }
 
-fn event_key(seq: u64) -> [u8; 8] {
+pub(super) fn event_key(seq: u64) -> [u8; 8] {
     seq.to_le_bytes()
 }
 
-fn slot_key(seq: u64, slot: u8) -> [u8; 9] {
+pub(super) fn slot_key(seq: u64, slot: u8) -> [u8; 9] {
     let mut key = [slot; 9];
     if let Some(start) = key.first_chunk_mut::<8>() {
         *start = seq.to_le_bytes();
@@ -119,7 +119,7 @@ fn slot_key(seq: u64, slot: u8) -> [u8; 9] {
     key
 }
 
-fn line_key(seq: u64, line: u32) -> [u8; 12] {
+pub(super) fn line_key(seq: u64, line: u32) -> [u8; 12] {
     let mut key = [0; 12];
     if let Some(start) = key.first_chunk_mut::<8>() {
         *start = seq.to_le_bytes();

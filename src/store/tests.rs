@@ -72,7 +72,11 @@ async fn arrive(store: &RedbStore, id: &str, body: &str) -> Arrived {
 fn lead(arrived: &Arrived) -> Lead {
     match &arrived.arrival.meets {
         Meets::Lead(lead) => lead.clone(),
-        other => panic!("{other:?} does not lead"),
+        other @ (Meets::Queued
+        | Meets::Duplicate(_)
+        | Meets::InFlight
+        | Meets::Held
+        | Meets::Mismatch) => panic!("{other:?} does not lead"),
     }
 }
 

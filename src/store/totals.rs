@@ -55,13 +55,11 @@ impl Totals {
     }
 
     fn count(&mut self, source: &str, label: Label) -> &mut u64 {
-        let at = match self.counts.iter().position(|(name, _)| name == source) {
-            Some(at) => at,
-            None => {
-                self.counts.push((source.to_owned(), [0; Label::ALL.len()]));
-                self.counts.len() - 1
-            },
-        };
+        let known = self.counts.iter().position(|(name, _)| name == source);
+        let at = known.unwrap_or_else(|| {
+            self.counts.push((source.to_owned(), [0; Label::ALL.len()]));
+            self.counts.len() - 1
+        });
         let place = Label::ALL.iter().position(|known| *known == label).unwrap_or(0);
         #[expect(clippy::indexing_slicing, reason = "both were found or made just above")]
         &mut self.counts[at].1[place]

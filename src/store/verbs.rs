@@ -364,16 +364,14 @@ impl Batch<'_> {
             Found::Nothing => Ok(None),
             Found::Event(seq, event) => Ok(Some((seq, *event))),
             Found::Damaged(Some(seq)) => Ok(Some((seq, self.hold_damaged(seq, id)?))),
-            Found::Damaged(None) => match self.seq_of(id)? {
-                Some((seq, event)) => {
+            Found::Damaged(None) => {
+                if let Some((seq, event)) = self.seq_of(id)? {
                     self.dirty = true;
                     self.tables.put_key(id, seq)?;
-                    Ok(Some((seq, event)))
-                },
-                None => {
-                    let seq = self.totals.draw();
-                    Ok(Some((seq, self.hold_damaged(seq, id)?)))
-                },
+                    return Ok(Some((seq, event)));
+                }
+                let seq = self.totals.draw();
+                Ok(Some((seq, self.hold_damaged(seq, id)?)))
             },
         }
     }

@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use crossbeam_channel::{Receiver, Sender, select};
-use metrics::histogram;
 use parking_lot::Mutex;
 use redb::Database;
 use tokio::sync::{oneshot, watch};
@@ -32,11 +31,14 @@ use super::verbs::{Batch, Rules, transact};
 use super::{Arrived, Deliveries, Health, Swept, Taken, Unavailable};
 use crate::config;
 use crate::record::{Act, Copy, Label, Meets, Refused, Settled, Settlement, Token, Verdict};
+use crate::telemetry;
 
 /// Operations in one transaction: bounds how long a claim waits for its batch.
 const BATCH_OPS: usize = 1024;
 /// Bytes of bodies in one transaction, beyond its first.
 const BATCH_BYTES: usize = 8 << 20;
+/// Operations of upkeep that may wait.
+const UPKEEP_WAITING: usize = 64;
 /// How often a full disk is looked at again.
 const FULL_POLL: Duration = Duration::from_millis(250);
 
@@ -194,11 +196,46 @@ impl Shared {
 }
 
 /// The sending ends of the three lanes.
+///
+/// All are unbounded channels, bounded by what is sent on them: crossbeam's bounded ones
+/// keep what waits when the last receiver goes, and whoever waits for a reply would wait
+/// for ever. These let go of it, so every reply ends.
 #[derive(Clone, Debug)]
 pub(super) struct Lanes {
-    pub(super) own: Sender<Op>,
-    pub(super) claims: Sender<Op>,
-    pub(super) upkeep: Sender<Op>,
+    /// One settlement an open attempt, one take a source.
+    own: Sender<Op>,
+    claims: Sender<Op>,
+    upkeep: Sender<Op>,
+    /// How many claims may wait.
+    claims_waiting: usize,
+}
+
+impl Lanes {
+    /// Never refused while the writer runs.
+    pub(super) fn own(&self, op: Op) -> Result<(), Unavailable> {
+        self.own.send(op).map_err(|_| Unavailable::Stopped)
+    }
+
+    pub(super) fn claim(&self, op: Op) -> Result<(), Unavailable> {
+        send_below(&self.claims, self.claims_waiting, op)
+    }
+
+    pub(super) fn upkeep(&self, op: Op) -> Result<(), Unavailable> {
+        send_below(&self.upkeep, UPKEEP_WAITING, op)
+    }
+
+    /// Asks the writer to end, after what waits.
+    pub(super) fn stop(&self, reply: Reply<()>) -> Result<(), Unavailable> {
+        self.upkeep.send(Op::Stop { reply }).map_err(|_| Unavailable::Stopped)
+    }
+}
+
+/// A few more than `limit` may wait: as many as send at the same moment.
+fn send_below(lane: &Sender<Op>, limit: usize, op: Op) -> Result<(), Unavailable> {
+    if lane.len() >= limit {
+        return Err(Unavailable::Overloaded);
+    }
+    lane.send(op).map_err(|_| Unavailable::Stopped)
 }
 
 /// The receiving ends, and all the thread needs.
@@ -222,11 +259,11 @@ impl Writer {
         settings: config::Storage,
         claims: usize,
     ) -> (Lanes, Self) {
-        // Bounded by what sends on it: one settlement an open attempt, one take a source.
+        let claims_waiting = claims;
         let (own_in, own) = crossbeam_channel::unbounded();
-        let (claims_in, claims) = crossbeam_channel::bounded(claims);
-        let (upkeep_in, upkeep) = crossbeam_channel::bounded(64);
-        let lanes = Lanes { own: own_in, claims: claims_in, upkeep: upkeep_in };
+        let (claims_in, claims) = crossbeam_channel::unbounded();
+        let (upkeep_in, upkeep) = crossbeam_channel::unbounded();
+        let lanes = Lanes { own: own_in, claims: claims_in, upkeep: upkeep_in, claims_waiting };
         (lanes, Self { own, claims, upkeep, shared, rules, medium, settings })
     }
 
@@ -259,7 +296,9 @@ impl Writer {
                     self.wait_for_room(&mut repeat)?;
                 },
                 Err(failure) => {
-                    ops.iter_mut().for_each(|op| op.send(Err(Unavailable::Stopped)));
+                    for op in &mut ops {
+                        op.send(Err(Unavailable::Stopped));
+                    }
                     return Err(failure.to_string());
                 },
             }
@@ -303,9 +342,7 @@ impl Writer {
         let totals = transact(txn, &self.rules, before, |batch| {
             ops.iter_mut().try_for_each(|op| op.apply(batch, &self.shared.noted))
         })?;
-        histogram!("oncegate_commit_duration_seconds").record(begun.elapsed());
-        #[expect(clippy::cast_precision_loss, reason = "a batch is at most a few thousand")]
-        histogram!("oncegate_commit_batch_size").record(ops.len() as f64);
+        telemetry::committed(begun.elapsed(), ops.len());
         *self.shared.totals.lock() = totals;
         Ok(())
     }
@@ -344,7 +381,7 @@ impl Writer {
                 continue;
             }
             let db = match self.medium.reopen(&self.settings) {
-                Ok(db) => db,
+                Ok(opened) => opened.db,
                 Err(error) if error.is_full() => continue,
                 Err(error) => return Err(error.to_string()),
             };

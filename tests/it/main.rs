@@ -1,4 +1,17 @@
 //! The integration tests, in one binary.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::wildcard_enum_match_arm,
+    reason = "in tests: outside #[test] functions clippy cannot tell"
+)]
 
+mod crash;
+mod demo;
+mod harness;
+mod http;
 mod kill;
 mod tidy;

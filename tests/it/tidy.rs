@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 const LEVELS: &[&[&str]] = &[
     &["time", "record", "key", "verify", "preset"],
     &["clock", "config"],
-    &["store"],
     &["telemetry"],
+    &["store"],
     &["reply"],
     &["claim", "deliver"],
     &["gate"],

@@ -282,7 +282,8 @@ impl Client {
     async fn connect(
         &self,
     ) -> Result<hyper::client::conn::http1::SendRequest<Full<Bytes>>, String> {
-        let stream = tokio::net::TcpStream::connect(self.addr).await.map_err(|it| it.to_string())?;
+        let stream =
+            tokio::net::TcpStream::connect(self.addr).await.map_err(|it| it.to_string())?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
@@ -291,4 +292,3 @@ impl Client {
         Ok(sender)
     }
 }
-

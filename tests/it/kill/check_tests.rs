@@ -48,8 +48,7 @@ impl Times {
         let mut again = self.receipt(2, 50, 60, 200);
         again.flagged = true;
         let claimed = |attempt| Line::Claimed { attempt };
-        let settled =
-            |attempt, result: &str| Line::Settled { attempt, result: result.to_owned() };
+        let settled = |attempt, result: &str| Line::Settled { attempt, result: result.to_owned() };
         let story = Story {
             state: "done".to_owned(),
             lines: vec![claimed(1), settled(1, "unknown"), claimed(2), settled(2, "success")],

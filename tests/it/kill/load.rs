@@ -133,7 +133,6 @@ impl Load {
         self.phase.send_replace(Phase::Wait);
     }
 
-
     /// Runs until every event was answered 2xx; returns all that was sent.
     pub(super) async fn finish(mut self, limit: Duration) -> Vec<Sent> {
         self.phase.send_replace(Phase::Finish);

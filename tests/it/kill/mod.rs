@@ -12,7 +12,6 @@ use tokio::task::JoinSet;
 
 mod app;
 mod check;
-#[cfg(test)]
 mod check_tests;
 mod child;
 mod disk;
@@ -139,10 +138,8 @@ async fn drained(site: &Site, app: &App) {
         let mut waiting = 0.0;
         for source in &site.sources {
             for state in ["in_flight", "queued"] {
-                let series = format!(
-                    "oncegate_events{{source=\"{}\",state=\"{state}\"}}",
-                    source.name
-                );
+                let series =
+                    format!("oncegate_events{{source=\"{}\",state=\"{state}\"}}", source.name);
                 waiting += site.sum(&series).await?;
             }
         }
@@ -175,7 +172,12 @@ async fn stories(site: &Site, sent: &[Sent]) -> BTreeMap<String, Story> {
             read
         });
     }
-    tokio::time::timeout(SOON * 5, readers.join_all()).await.unwrap().into_iter().flatten().collect()
+    tokio::time::timeout(SOON * 5, readers.join_all())
+        .await
+        .unwrap()
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// How often each event reached the application.

@@ -1,5 +1,7 @@
 //! Ends that are meant: a stop drains and leaves a clean file, and a file has one process.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use super::app::{App, Script};
@@ -47,6 +49,7 @@ fn a_stop_under_load_drains_exits_0_and_leaves_a_clean_file() {
             let ended = gateway.ended().await;
             load.wait();
             assert_eq!(ended.code(), Some(0), "{}", site.said());
+            assert!(is_closed(dir.path()), "the file was not closed: {}", site.said());
         }
         let mut gateway = site.start_ready().await;
         let said = site.said();
@@ -64,4 +67,11 @@ fn a_stop_under_load_drains_exits_0_and_leaves_a_clean_file() {
         gateway.terminate();
         assert_eq!(gateway.ended().await.code(), Some(0), "{}", site.said());
     });
+}
+
+/// What redb's header says (its docs/design.md): the second flag asks for a repair.
+fn is_closed(dir: &Path) -> bool {
+    let bytes = fs::read(dir.join("oncegate.redb")).unwrap();
+    assert_eq!(&bytes[..4], b"redb");
+    bytes[9] & 2 == 0
 }

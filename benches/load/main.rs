@@ -1,0 +1,141 @@
+//! How many webhooks a second, against a bare axum handler in the same program.
+//!
+//! ```text
+//! cargo bench --bench load -- --quick
+//! ```
+//!
+//! A closed loop: each of N keep-alive connections sends its next request when the last is
+//! answered, so what is measured is what N patient providers get, not what an open flood
+//! does. Every request is signed as Stripe signs, has an id of its own (but for the case
+//! `duplicates`) and about 1 KiB of body; every answer is checked. The gateway is the real
+//! one, on a real disk, with its metrics on and its log at `error`. Provider, gateway and
+//! application share this machine's cores, which makes the ratios worth more than the rates.
+//! The cases run one after the other, round by round, so that a disturbance meets all.
+#![expect(clippy::print_stdout, clippy::expect_used, reason = "it reports to a person, or dies")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+
+mod provider;
+mod report;
+mod servers;
+
+use provider::{Load, Run};
+use report::{Meter, Report};
+use servers::{Application, Gateway};
+
+/// The longest the queue may take to deliver what was accepted.
+const DRAIN: Duration = Duration::from_secs(120);
+
+/// Measures the gateway against a bare axum handler.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Connections, each with one request at a time.
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+    /// Seconds a case is measured for, after the warm-up.
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
+    /// How often all cases are run.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// The setting `concurrency` of the sources; unset: the gateway's default.
+    #[arg(long)]
+    concurrency: Option<usize>,
+    /// One short round: shows that it works, measures little.
+    #[arg(long)]
+    quick: bool,
+    /// Only these cases, besides `bare`.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Given by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// What is sent where, and what a right answer is.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    name: &'static str,
+    /// `Oncegate-Outcome` of a right answer; none is expected of the bare handler.
+    outcome: Option<&'static str>,
+    /// Each connection sends one event over and over.
+    same: bool,
+    /// The application gets it later.
+    later: bool,
+}
+
+const CASES: [Case; 4] = [
+    Case { name: "bare", outcome: None, same: false, later: false },
+    Case { name: "queue", outcome: Some("queued"), same: false, later: true },
+    Case { name: "proxy", outcome: Some("processed"), same: false, later: false },
+    Case { name: "duplicates", outcome: Some("duplicate"), same: true, later: false },
+];
+
+fn main() {
+    let mut args = Args::parse();
+    if args.quick {
+        (args.rounds, args.seconds) = (1, args.seconds.min(1.0));
+    }
+    let metrics = oncegate::telemetry::install_metrics().expect("the recorder");
+    let meter = Meter::new(metrics);
+    let application = Application::start();
+    let gateway = Gateway::start(&application, args.concurrency);
+    let runtime = servers::runtime("provider");
+    println!("{}", report::machine(gateway.folder(), args.connections, args.seconds));
+    let mut reports: Vec<Report> = CASES
+        .into_iter()
+        .filter(|case| {
+            let asked = args.only.is_empty() || args.only.iter().any(|name| name == case.name);
+            asked || case.outcome.is_none()
+        })
+        .map(Report::new)
+        .collect();
+    for _ in 0..args.rounds {
+        let mut bare = None;
+        for report in &mut reports {
+            let case = report.case;
+            let load = load(&args, case, &application, &gateway);
+            let delivered = application.count(case.name);
+            let before = meter.read();
+            let begun = Instant::now();
+            let run = runtime.block_on(provider::run(load));
+            let commits = meter.read().since(before);
+            if case.later {
+                let all = delivered + run.accepted;
+                report.drained.push(drain(&application, case, delivered, all, begun));
+            }
+            let bare = *bare.get_or_insert(run.rate());
+            report.add(&run, bare, commits);
+        }
+    }
+    println!("{}", report::table(&reports));
+    gateway.stop();
+}
+
+fn load(args: &Args, case: Case, application: &Application, gateway: &Gateway) -> Load {
+    let to: SocketAddr = if case.outcome.is_none() { application.address } else { gateway.public };
+    Load {
+        to,
+        path: format!("/hooks/{}", case.name),
+        source: Arc::clone(gateway.source(case.name)),
+        outcome: case.outcome,
+        same: case.same,
+        connections: args.connections,
+        warm_up: Duration::from_millis(500),
+        measured: Duration::from_secs_f64(args.seconds),
+    }
+}
+
+/// Waits until the application has what was accepted; events a second, from the first.
+fn drain(app: &Application, case: Case, had: u64, all: u64, begun: Instant) -> f64 {
+    let deadline = Instant::now() + DRAIN;
+    while app.count(case.name) < all {
+        assert!(Instant::now() < deadline, "the queue still owes events after {DRAIN:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Run::per_second(all - had, begun.elapsed())
+}
