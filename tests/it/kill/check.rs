@@ -124,6 +124,7 @@ impl fmt::Display for Totals {
 }
 
 pub(super) const LOST: &str = "I1 an acknowledged event was lost";
+pub(super) const UNHEARD: &str = "a provider was never answered 2xx";
 pub(super) const FOREIGN: &str = "I2 the application got what nobody sent";
 pub(super) const OVERLAP: &str = "I3 attempts overlap unflagged";
 pub(super) const UNFLAGGED: &str = "I4 a second attempt has no cause, or hides it";
@@ -198,6 +199,8 @@ impl Case<'_> {
             found.push((STUCK, format!("it is {state}")));
         }
         if !self.sent.iter().any(|sent| sent.acknowledged().is_some()) {
+            let last = self.sent.last().map(|sent| &sent.answer);
+            found.push((UNHEARD, format!("it is {state:?}, and the last answer was {last:?}")));
             return;
         }
         let seen_to = match state {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::app::{Did, Receipt};
 use super::check::{
     AGAIN, ANSWERS, Evidence, FOREIGN, FORGED, HELD, INVENTED, LOST, Line, NUMBER, OVERLAP, STUCK,
-    Story, UNFLAGGED, check,
+    Story, UNFLAGGED, UNHEARD, check,
 };
 use super::load::{Got, Sent};
 
@@ -96,6 +96,7 @@ fn every_broken_promise_is_found_under_its_name() {
     expect(LOST, &|it| it.stories.get_mut(ID).unwrap().state = "held".to_owned());
     expect(LOST, &|it| it.receipts.clear());
     expect(STUCK, &|it| it.stories.get_mut(ID).unwrap().state = "in_flight".to_owned());
+    expect(UNHEARD, &|it| it.sent.truncate(1));
     expect(FOREIGN, &|it| it.receipts[1].sha256 = [2; 32]);
     expect(FOREIGN, &|it| it.receipts[0].id = "stripe:evt_2".to_owned());
     expect(FORGED, &|it| it.sent[1].forged = true);

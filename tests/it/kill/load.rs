@@ -133,7 +133,8 @@ impl Load {
         self.phase.send_replace(Phase::Wait);
     }
 
-    /// Runs until every event was answered 2xx; returns all that was sent.
+    /// Runs until every event was answered 2xx, at most for `limit`: what never is, the
+    /// checker names. Returns all that was sent.
     pub(super) async fn finish(mut self, limit: Duration) -> Vec<Sent> {
         self.phase.send_replace(Phase::Finish);
         let ended = tokio::time::timeout(limit, async {
@@ -142,8 +143,8 @@ impl Load {
             }
         });
         if ended.await.is_err() {
-            let book = self.book.lock();
-            panic!("{} events were never answered 2xx: {:?}", book.open.len(), book.log.last());
+            self.workers.shutdown().await;
+            println!("not answered 2xx in {limit:?}: {} events", self.book.lock().open.len());
         }
         std::mem::take(&mut self.book.lock().log)
     }
