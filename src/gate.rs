@@ -128,7 +128,11 @@ impl Gate {
             Ok(Settled::Now(Label::Queued)) => self.wake.notify_one(),
             Ok(Settled::Now(_)) => {},
             Ok(Settled::Stale) => telemetry::stale_settlement(),
-            Err(error) => tracing::error!(event = id, %error, "a settlement was not recorded"),
+            Err(error) => {
+                tracing::error!(event = id, %error, "a settlement was not recorded");
+                // A full disk's settlements are repeated: this one may make the event due.
+                self.wake.notify_one();
+            },
         }
         Ended { report, settled, took }
     }

@@ -13,4 +13,5 @@ mod crash;
 mod demo;
 mod harness;
 mod http;
+mod kill;
 mod tidy;

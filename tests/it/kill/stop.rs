@@ -1,0 +1,77 @@
+//! Ends that are meant: a stop drains and leaves a clean file, and a file has one process.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use super::app::{App, Script};
+use super::check::{Evidence, check};
+use super::child::{Plan, Site};
+use super::load::Load;
+use super::{LAST, drained, per_event, runtime, stories};
+
+const CALM: Script = Script { seed: 0, fails: 0, hangs_up: 0, slow: 300, too_slow: 0 };
+const PLANS: [Plan; 2] = [
+    Plan { provider: "stripe", mode: "proxy", on_unknown: "redeliver" },
+    Plan { provider: "standard-webhooks", mode: "queue", on_unknown: "redeliver" },
+];
+
+#[test]
+fn a_second_process_on_the_same_file_refuses_to_start_and_harms_nothing() {
+    runtime().block_on(async {
+        let dir = tempfile::tempdir().unwrap();
+        let app = App::start(CALM).unwrap();
+        let site = Site::new(dir.path(), dir.path(), app.addr, &PLANS, "1MiB");
+        let mut first = site.start_ready().await;
+        let other_dir = tempfile::tempdir().unwrap();
+        let other = Site::new(other_dir.path(), dir.path(), app.addr, &PLANS, "1MiB");
+        let ended = other.start().ended().await;
+        assert_eq!(ended.code(), Some(1));
+        let said = other.said();
+        assert!(said.contains("another oncegate process has this file; stop it first"), "{said}");
+        assert!(first.runs());
+        assert_eq!(site.get("/readyz").await.unwrap(), "ready\n");
+    });
+}
+
+#[test]
+fn a_stop_under_load_drains_exits_0_and_leaves_a_clean_file() {
+    runtime().block_on(async {
+        let dir = tempfile::tempdir().unwrap();
+        let app = App::start(CALM).unwrap();
+        let site = Site::new(dir.path(), dir.path(), app.addr, &PLANS, "1MiB");
+        let load = Load::start(&site, 16, 7);
+        for _ in 0..2 {
+            let mut gateway = site.start_ready().await;
+            load.send(2_000);
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            gateway.terminate();
+            let ended = gateway.ended().await;
+            load.wait();
+            assert_eq!(ended.code(), Some(0), "{}", site.said());
+            assert!(is_closed(dir.path()), "the file was not closed: {}", site.said());
+        }
+        let mut gateway = site.start_ready().await;
+        let said = site.said();
+        assert!(!said.contains("repair") && !said.contains("unknown"), "{said}");
+        let sent = load.finish(LAST).await;
+        drained(&site, &app).await;
+        let stories = stories(&site, &sent).await;
+        // Two modes at once: what holds in both is checked.
+        let evidence = Evidence { sent, receipts: app.receipts(), stories, ..Evidence::default() };
+        let totals = check(&evidence);
+        println!("stops: {totals}");
+        assert!(totals.broken.is_empty(), "{:?}", totals.broken.first());
+        // Nothing was cut, so nothing was repeated.
+        assert!(per_event(&evidence.receipts).values().all(|times| *times == 1));
+        gateway.terminate();
+        assert_eq!(gateway.ended().await.code(), Some(0), "{}", site.said());
+    });
+}
+
+/// What redb's header says (its docs/design.md): the second flag asks for a repair.
+fn is_closed(dir: &Path) -> bool {
+    let bytes = fs::read(dir.join("oncegate.redb")).unwrap();
+    assert_eq!(&bytes[..4], b"redb");
+    bytes[9] & 2 == 0
+}
