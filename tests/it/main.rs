@@ -5,6 +5,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::string_slice,
+    clippy::print_stdout,
     clippy::wildcard_enum_match_arm,
     reason = "in tests: outside #[test] functions clippy cannot tell"
 )]

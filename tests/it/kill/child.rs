@@ -66,8 +66,9 @@ impl Site {
         let store = data.join("oncegate.redb");
         let mut text = format!(
             "[server]\nlisten = \"{public}\"\nadmin = \"{admin}\"\ndrain = \"10s\"\n\
-             [storage]\npath = {store:?}\ncache = \"16MiB\"\nreserve = \"{reserve}\"\n\
-             [log]\nlevel = \"warn\"\nformat = \"text\"\n"
+             [storage]\npath = '{}'\ncache = \"16MiB\"\nreserve = \"{reserve}\"\n\
+             [log]\nlevel = \"warn\"\nformat = \"text\"\n",
+            store.display()
         );
         for Plan { provider, mode, on_unknown } in plans {
             write!(
