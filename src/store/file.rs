@@ -12,6 +12,7 @@ use std::sync::Arc;
 use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase as _, StorageError};
 
+use super::mend::probe;
 use super::tables::{Failure, META, Tables, is_no_space};
 use crate::config;
 
@@ -110,6 +111,8 @@ impl Medium {
             create_if_missing(path, settings).map_err(|cause| self.failed(cause))?;
         }
         let Opened { mut db, suspect } = self.reopen(settings)?;
+        let damaged = |error: Failure| OpenError::Damaged(self.name(), error.to_string());
+        probe(&db, suspect).map_err(damaged)?;
         if let Self::Custom(_) = self {
             prepare(&db).map_err(|cause| self.failed(cause))?;
         }

@@ -8,10 +8,15 @@
 
 use std::collections::BTreeMap;
 
-use redb::{Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _};
+use redb::{
+    Database, Key, ReadTransaction, ReadableDatabase as _, ReadableTable as _, TableDefinition,
+    TableError, Value,
+};
 
 use super::codec;
-use super::tables::{self, AGENDA, EVENTS, Failure, KEYS, Place, Tables};
+use super::tables::{
+    self, AGENDA, ANSWERS, DELIVERIES, EVENTS, Failure, KEYS, META, PAYLOADS, Place, STORY, Tables,
+};
 use super::totals::Totals;
 use crate::record::Event;
 
@@ -46,6 +51,39 @@ pub(super) fn count(txn: &ReadTransaction) -> Result<Totals, Failure> {
         totals.next = totals.next.saturating_add(RECOUNT_SKIP);
     }
     Ok(totals)
+}
+
+/// Reads the top of every table, or all of each. redb panics on a damaged page, and aborts
+/// the process if that happens in a write with other tables open: here it may happen, and
+/// be caught, before anything else is done with the file.
+pub(super) fn probe(db: &Database, all: bool) -> Result<(), Failure> {
+    let txn = db.begin_read()?;
+    let rows = if all { usize::MAX } else { 1 };
+    read(&txn, META, rows)?;
+    read(&txn, KEYS, rows)?;
+    read(&txn, EVENTS, rows)?;
+    read(&txn, AGENDA, rows)?;
+    read(&txn, PAYLOADS, rows)?;
+    read(&txn, ANSWERS, rows)?;
+    read(&txn, STORY, rows)?;
+    read(&txn, DELIVERIES, rows)
+}
+
+fn read<K: Key + 'static, V: Value + 'static>(
+    txn: &ReadTransaction,
+    table: TableDefinition<'_, K, V>,
+    rows: usize,
+) -> Result<(), Failure> {
+    let table = match txn.open_table(table) {
+        Ok(table) => table,
+        // A file just made.
+        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    for row in table.iter()?.take(rows) {
+        row?;
+    }
+    Ok(())
 }
 
 /// Replaces `keys` and `agenda` by what the events say.
