@@ -12,7 +12,7 @@ use std::sync::Arc;
 use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase as _, StorageError};
 
-use super::mend::probe;
+use super::mend::save_readable;
 use super::tables::{Failure, META, Tables, is_no_space};
 use crate::config;
 
@@ -42,14 +42,6 @@ impl fmt::Debug for Medium {
             Self::Custom(_) => f.write_str("Custom"),
         }
     }
-}
-
-/// An open file.
-#[derive(Debug)]
-pub(super) struct Opened {
-    pub(super) db: Database,
-    /// Whether it failed redb's full check: its rows must be held against each other.
-    pub(super) suspect: bool,
 }
 
 /// Why the store could not be opened.
@@ -106,35 +98,56 @@ impl Medium {
     }
 
     /// Opens for the first time in this process.
-    pub(super) fn open(&self, settings: &config::Storage) -> Result<Opened, OpenError> {
+    pub(super) fn open(&self, settings: &config::Storage) -> Result<Database, OpenError> {
         if let Self::File(path) = self {
             create_if_missing(path, settings).map_err(|cause| self.failed(cause))?;
         }
-        let Opened { mut db, suspect } = self.reopen(settings)?;
-        let damaged = |error: Failure| OpenError::Damaged(self.name(), error.to_string());
-        probe(&db, suspect).map_err(damaged)?;
+        let mut db = self.reopen(settings)?;
         if let Self::Custom(_) = self {
             prepare(&db).map_err(|cause| self.failed(cause))?;
         }
         self.check_format(&db)?;
         self.compact(&mut db);
-        Ok(Opened { db, suspect })
+        Ok(db)
     }
 
     /// Opens what was open before.
-    pub(super) fn reopen(&self, settings: &config::Storage) -> Result<Opened, OpenError> {
+    pub(super) fn reopen(&self, settings: &config::Storage) -> Result<Database, OpenError> {
         if let Self::File(path) = self {
             forget_cached(path).map_err(|cause| self.failed(cause))?;
         }
         let check = self.bytes() <= CHECK_BYTES;
-        match self.try_open(settings, check) {
-            Err(OpenError::Damaged(_, why)) if check => {
-                // The records' own tags tell which of them can still be trusted.
-                tracing::error!(error = %why, "the file is damaged; opening it without the full check");
-                Ok(Opened { db: self.try_open(settings, false)?, suspect: true })
+        match (self.try_open(settings, check), self) {
+            (Err(OpenError::Damaged(_, why)), Self::File(path)) if check => {
+                tracing::error!(error = %why, "the file is damaged: what can be read is saved");
+                self.salvage(path, settings)?;
+                self.try_open(settings, check)
             },
-            other => Ok(Opened { db: other?, suspect: false }),
+            (opened, _) => opened,
         }
+    }
+
+    /// Replaces a damaged file by a new one with all that can be read of it. redb must not
+    /// write to a file with damaged pages: it panics, and aborts the process. The records'
+    /// own tags tell afterwards which of them can be trusted. The damaged file stays beside.
+    fn salvage(&self, path: &Path, settings: &config::Storage) -> Result<(), OpenError> {
+        let aside = beside(path, ".damaged");
+        fs::copy(path, &aside).map_err(|cause| self.failed(cause))?;
+        let damaged = Self::File(aside.clone()).try_open(settings, false)?;
+        let fresh = beside(path, ".new");
+        let save = || -> io::Result<()> {
+            let db = make(&fresh, settings)?;
+            let saved = catch_unwind(AssertUnwindSafe(|| save_readable(&damaged, &db)));
+            let failed = |why: &str| io::Error::other(why.to_owned());
+            saved.map_err(|_| failed("redb panicked"))?.map_err(|why| failed(&why.to_string()))?;
+            db.close().map_err(|error| failed(&error.to_string()))?;
+            File::open(&fresh)?.sync_all()?;
+            fs::rename(&fresh, path)?;
+            File::open(folder(path))?.sync_all()
+        };
+        save().map_err(|error| OpenError::Damaged(self.name(), error.to_string()))?;
+        tracing::warn!(damaged = %aside.display(), "the damaged file was kept beside");
+        Ok(())
     }
 
     fn try_open(&self, settings: &config::Storage, check: bool) -> Result<Database, OpenError> {
@@ -241,32 +254,45 @@ fn create_if_missing(path: &Path, settings: &config::Storage) -> io::Result<()> 
     if path.exists() {
         return Ok(());
     }
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = folder(path);
     if !dir.exists() {
         fs::create_dir_all(dir)?;
-        if let Some(above) = dir.parent().filter(|above| !above.as_os_str().is_empty()) {
-            File::open(above)?.sync_all()?;
-        }
+        File::open(folder(dir))?.sync_all()?;
     }
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let beside = PathBuf::from(beside);
-    match fs::remove_file(&beside) {
+    let fresh = beside(path, ".new");
+    make(&fresh, settings)?.close().map_err(|error| io::Error::other(error.to_string()))?;
+    File::open(&fresh)?.sync_all()?;
+    fs::rename(&fresh, path)?;
+    File::open(dir)?.sync_all()
+}
+
+/// Makes an empty store at `path`, over whatever an earlier try left there.
+fn make(path: &Path, settings: &config::Storage) -> io::Result<Database> {
+    match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {},
     }
     let mut options = OpenOptions::new();
-    let file = options.read(true).write(true).create_new(true).mode(0o600).open(&beside)?;
+    let file = options.read(true).write(true).create_new(true).mode(0o600).open(path)?;
     let backend = FileBackend::new(file).map_err(|error| io::Error::other(error.to_string()))?;
     let db = Builder::new()
         .set_cache_size(settings.cache)
         .create_with_backend(backend)
         .map_err(|error| io::Error::other(error.to_string()))?;
     prepare(&db)?;
-    db.close().map_err(|error| io::Error::other(error.to_string()))?;
-    File::open(&beside)?.sync_all()?;
-    fs::rename(&beside, path)?;
-    File::open(dir)?.sync_all()
+    Ok(db)
+}
+
+/// The folder that `path` is in.
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// `path` with `ending` after its name.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
 }
 
 /// Makes the tables of a new file.

@@ -10,12 +10,12 @@ use std::collections::BTreeMap;
 
 use redb::{
     Database, Key, ReadTransaction, ReadableDatabase as _, ReadableTable as _, TableDefinition,
-    TableError, Value,
+    Value, WriteTransaction,
 };
 
 use super::codec;
 use super::tables::{
-    self, AGENDA, ANSWERS, DELIVERIES, EVENTS, Failure, KEYS, META, PAYLOADS, Place, STORY, Tables,
+    self, ANSWERS, DELIVERIES, EVENTS, Failure, KEYS, PAYLOADS, Place, STORY, Tables,
 };
 use super::totals::Totals;
 use crate::record::Event;
@@ -33,7 +33,7 @@ pub(super) fn read_totals(db: &Database) -> Result<Totals, Failure> {
 }
 
 /// Counts the totals anew, from the events.
-pub(super) fn count(txn: &ReadTransaction) -> Result<Totals, Failure> {
+fn count(txn: &ReadTransaction) -> Result<Totals, Failure> {
     let mut totals = Totals::default();
     let events = txn.open_table(EVENTS)?;
     for row in events.iter()? {
@@ -53,70 +53,52 @@ pub(super) fn count(txn: &ReadTransaction) -> Result<Totals, Failure> {
     Ok(totals)
 }
 
-/// Reads the top of every table, or all of each. redb panics on a damaged page, and aborts
-/// the process if that happens in a write with other tables open: here it may happen, and
-/// be caught, before anything else is done with the file.
-pub(super) fn probe(db: &Database, all: bool) -> Result<(), Failure> {
-    let txn = db.begin_read()?;
-    let rows = if all { usize::MAX } else { 1 };
-    read(&txn, META, rows)?;
-    read(&txn, KEYS, rows)?;
-    read(&txn, EVENTS, rows)?;
-    read(&txn, AGENDA, rows)?;
-    read(&txn, PAYLOADS, rows)?;
-    read(&txn, ANSWERS, rows)?;
-    read(&txn, STORY, rows)?;
-    read(&txn, DELIVERIES, rows)
-}
+/// Copies all that can be read of a damaged file to an empty one, and makes both indexes
+/// anew. Fails rather than leave out a table's rows that redb cannot walk over.
+pub(super) fn save_readable(from: &Database, to: &Database) -> Result<(), Failure> {
+    let old = from.begin_read()?;
+    let txn = to.begin_write()?;
+    copy(&old, &txn, EVENTS)?;
+    copy(&old, &txn, PAYLOADS)?;
+    copy(&old, &txn, ANSWERS)?;
+    copy(&old, &txn, STORY)?;
+    copy(&old, &txn, DELIVERIES)?;
 
-fn read<K: Key + 'static, V: Value + 'static>(
-    txn: &ReadTransaction,
-    table: TableDefinition<'_, K, V>,
-    rows: usize,
-) -> Result<(), Failure> {
-    let table = match txn.open_table(table) {
-        Ok(table) => table,
-        // A file just made.
-        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    for row in table.iter()?.take(rows) {
-        row?;
-    }
-    Ok(())
-}
-
-/// Replaces `keys` and `agenda` by what the events say.
-pub(super) fn rebuild_indexes(db: &Database) -> Result<(), Failure> {
-    let txn = db.begin_write()?;
-    let (mut keys, mut agenda) = (BTreeMap::new(), Vec::new());
-    for row in txn.open_table(KEYS)?.iter()? {
+    let mut keys = BTreeMap::new();
+    for row in old.open_table(KEYS)?.iter()? {
         let (id, value) = row?;
         if let Ok(seq) = codec::open::<u64>("keys", id.value().as_bytes(), value.value()) {
             keys.insert(id.value().to_owned(), seq);
         }
     }
-    let known = keys.len();
-    let events = txn.open_table(EVENTS)?;
+    let mut tables = Tables::open(&txn)?;
+    let events = old.open_table(EVENTS)?;
     for row in events.iter()? {
         let seq = row?.0.value();
         if let Some(Ok(event)) = tables::event(&events, seq)? {
-            agenda.push((event.source().to_owned(), Place::of(&event), seq));
+            let (place, at) = Place::of(&event);
+            tables.agenda.insert((event.source(), place, at, seq), ())?;
             keys.insert(event.id, seq);
         }
     }
-    drop(events);
-    txn.delete_table(KEYS)?;
-    txn.delete_table(AGENDA)?;
-    let mut tables = Tables::open(&txn)?;
     for (id, seq) in &keys {
         tables.put_key(id, *seq)?;
     }
-    for (source, (place, at), seq) in &agenda {
-        tables.agenda.insert((source.as_str(), *place, *at, *seq), ())?;
-    }
     drop(tables);
     txn.commit()?;
-    tracing::error!(events = agenda.len(), keys = keys.len(), known, "indexes were built anew");
+    Ok(())
+}
+
+fn copy<K: Key + 'static, V: Value + 'static>(
+    from: &ReadTransaction,
+    to: &WriteTransaction,
+    table: TableDefinition<'_, K, V>,
+) -> Result<(), Failure> {
+    let old = from.open_table(table)?;
+    let mut new = to.open_table(table)?;
+    for row in old.iter()? {
+        let (key, value) = row?;
+        new.insert(key.value(), value.value())?;
+    }
     Ok(())
 }

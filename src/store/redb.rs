@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use redb::{Database, ReadableDatabase as _};
 use tokio::sync::oneshot;
 
-use super::file::{Medium, OpenError, Opened};
+use super::file::{Medium, OpenError};
 use super::tables::{self, Failure, Found, Place};
 use super::totals::Totals;
 use super::verbs::{Rules, transact};
@@ -73,17 +73,12 @@ impl RedbStore {
         policies: BTreeMap<String, Policy>,
         clock: Arc<Clock>,
     ) -> Result<Self, OpenError> {
-        let Opened { db, suspect } = medium.open(settings)?;
+        let db = medium.open(settings)?;
         let damaged = |cause: Failure| OpenError::Damaged(format!("{medium:?}"), cause.to_string());
         let mut totals = mend::read_totals(&db).map_err(damaged)?;
         let last_seen = totals.seen;
         clock.not_before(last_seen);
         let rules = Arc::new(Rules::new(policies, clock));
-        if suspect {
-            mend::rebuild_indexes(&db).map_err(damaged)?;
-            let read = db.begin_read().map_err(Failure::from).map_err(damaged)?;
-            totals = mend::count(&read).map_err(damaged)?;
-        }
         let recovered = recover(&db, &mut totals, &rules).map_err(damaged)?;
 
         let shared = Arc::new(Shared::new(db, totals));

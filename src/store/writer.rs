@@ -381,7 +381,7 @@ impl Writer {
                 continue;
             }
             let db = match self.medium.reopen(&self.settings) {
-                Ok(opened) => opened.db,
+                Ok(db) => db,
                 Err(error) if error.is_full() => continue,
                 Err(error) => return Err(error.to_string()),
             };
