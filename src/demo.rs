@@ -122,6 +122,13 @@ impl Stage {
         tokio::spawn(application::serve(listener, Arc::clone(&application), stop.clone()));
         let gateway = tokio::spawn(bound.run(stop.cancelled_owned()));
         let provider = Arc::new(Provider { gateway: public, sources });
+        let ready = async {
+            while !call::get(admin, "/readyz").await?.status.is_success() {
+                sleep(QUEUE_POLL).await;
+            }
+            anyhow::Ok(())
+        };
+        timeout(QUEUE_TIME, ready).await.context("the gateway was not ready in time")??;
         Ok((Self { events, application, provider, admin }, gateway))
     }
 

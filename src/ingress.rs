@@ -41,6 +41,9 @@ const DISCARDING: Duration = Duration::from_secs(5);
 /// Bytes of a long key's full text that the record keeps; its SHA-256 is its identity.
 const LONG_KEY: usize = 16 << 10;
 
+/// Characters of an unknown path that the log shows.
+const PATH_SHOWN: usize = 100;
+
 /// The public side of the gateway.
 #[derive(Debug)]
 pub struct Ingress {
@@ -124,6 +127,8 @@ impl Ingress {
         let begun = Instant::now();
         let Some(gate) = self.gates.get(request.uri().path()).cloned() else {
             telemetry::lost(Outcome::NotFound);
+            let path: String = request.uri().path().chars().take(PATH_SHOWN).collect();
+            tracing::info!(path, outcome = Outcome::NotFound.word(), "delivery");
             return Reply::refuse(Outcome::NotFound, "no source has this path").into_response();
         };
         let claimable = match self.admit(&gate, from, request).await {

@@ -1,8 +1,10 @@
 //! The command line: parse, dispatch, exit code; the only printing.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is what prints")]
+#![expect(clippy::print_stderr, reason = "this is what prints")]
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use oncegate::config::Config;
@@ -51,18 +53,23 @@ fn main() -> ExitCode {
         Command::Check { json } => with_config(cli.config.as_deref(), |config| {
             let report = config.report();
             if json {
-                println!("{:#}", report.to_json());
+                say(&format!("{:#}", report.to_json()));
             } else {
-                println!("{report}");
+                say(&report.to_string());
             }
             ExitCode::SUCCESS
         }),
-        Command::Demo { once } => match run(demo::run(once, |line| println!("{line}"))) {
+        Command::Demo { once } => match run(demo::run(once, say)) {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => ExitCode::from(FAILED),
             Err(error) => exit(Err(error)),
         },
     }
+}
+
+/// Prints a line; whoever reads may have gone, as `head` does.
+fn say(line: &str) {
+    drop(writeln!(std::io::stdout(), "{line}"));
 }
 
 fn with_config(file: Option<&Path>, act: impl FnOnce(Config) -> ExitCode) -> ExitCode {
@@ -76,7 +83,11 @@ fn with_config(file: Option<&Path>, act: impl FnOnce(Config) -> ExitCode) -> Exi
 }
 
 fn run<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(future)
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ran = runtime.block_on(future);
+    // A repair of the file may still run: a stop does not wait for it, the next start does.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ran
 }
 
 fn exit(ran: anyhow::Result<()>) -> ExitCode {

@@ -12,8 +12,9 @@ use crate::record::{Label, Settled};
 use crate::store::TakenEvent;
 use crate::time::Millis;
 
-/// The longest sleep: what else wakes the queue could be missed only by a bug.
-const LONGEST_SLEEP: Duration = Duration::from_mins(1);
+/// The longest sleep. A new event and a settlement wake the queue; what a full disk gave back,
+/// or a task that died, is found by this.
+const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 /// The pause after the store refused a take.
 const REFUSED_PAUSE: Duration = Duration::from_millis(500);
 

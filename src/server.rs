@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use axum::body::Body;
+use axum::response::IntoResponse as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::service::TowerToHyperService;
@@ -20,11 +22,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Source};
 use crate::deliver::Trust;
 use crate::gate::{Gate, Life};
 use crate::ingress::Ingress;
+use crate::reply::Reply;
 use crate::store::{Medium, RedbStore, Store as _};
+use crate::telemetry::{self, Outcome};
 use crate::{queue, upkeep};
 
 pub mod conn;
@@ -33,6 +37,9 @@ use conn::{Limits, Peer};
 
 /// How long, after the drain, what was cut may take to be recorded.
 const LAST_WRITES: Duration = Duration::from_secs(5);
+
+/// How long the last answers may take to leave.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// A gateway with both its listeners bound, not yet started.
 #[derive(Debug)]
@@ -94,38 +101,40 @@ async fn run(
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let clock = Arc::new(Clock::start());
-    let store = open(&config, &clock).await?;
+    let halt = CancellationToken::new();
+    // Providers are answered from the first moment too: 503 until the file is open.
+    let ingress = Arc::new(OnceLock::new());
+    let limits = Limits::from(&config.server);
+    let accepting = tokio::spawn(accept(public, limits, Arc::clone(&ingress), halt.clone()));
+    let mut stop = pin!(stop);
+    let store = tokio::select! {
+        store = open(&config, &clock) => store?,
+        () = &mut stop => {
+            tracing::info!("stopped while the file was being opened");
+            halt.cancel();
+            return Ok(());
+        },
+    };
     let life = Life {
         store: Arc::clone(&store) as _,
         tasks: TaskTracker::new(),
-        stop: CancellationToken::new(),
+        stop: halt,
         cut: CancellationToken::new(),
     };
-    let trust = Trust::default();
-    let mut gates = Vec::new();
-    for source in &config.sources {
-        let gate = Gate::new(Arc::clone(source), &trust)
-            .with_context(|| format!("sources.{}.target", source.name))?;
-        gates.push(Arc::new(gate));
-    }
-    let ingress = Arc::new(Ingress::new(
-        &gates,
-        life.clone(),
-        Arc::clone(&clock),
-        config.server.body_timeout,
-    ));
+    let gates = gates(&config)?;
+    let body_timeout = config.server.body_timeout;
+    let receives = Ingress::new(&gates, life.clone(), Arc::clone(&clock), body_timeout);
 
     let names = gates.iter().map(|gate| gate.source.name.clone()).collect();
     let mut standing = vec![
         tokio::spawn(upkeep::tick(Arc::clone(&store), life.clone(), names, metrics)),
-        tokio::spawn(upkeep::sweep(life.clone(), Arc::clone(&clock), store.last_seen())),
+        tokio::spawn(upkeep::sweep(Arc::clone(&store), life.clone())),
     ];
     for gate in gates {
         standing.push(tokio::spawn(queue::run(gate, life.clone(), Arc::clone(&clock))));
     }
-    let limits = Limits::from(&config.server);
-    let accepting = tokio::spawn(accept(public, limits, ingress, life.stop.clone()));
-    // Set once, here.
+    // Both are set once, here.
+    drop(ingress.set(Arc::new(receives)));
     drop(up.set(life.clone()));
     tracing::info!(listen = %config.server.listen, sources = config.sources.len(), "ready");
 
@@ -139,6 +148,15 @@ async fn run(
         None => Ok(()),
         Some(why) => Err(anyhow!("the store failed: {why}")),
     }
+}
+
+fn gates(config: &Config) -> anyhow::Result<Vec<Arc<Gate>>> {
+    let trust = Trust::default();
+    let gate = |source: &Arc<Source>| {
+        let told = || format!("sources.{}.target", source.name);
+        Gate::new(Arc::clone(source), &trust).map(Arc::new).with_context(told)
+    };
+    config.sources.iter().map(gate).collect()
 }
 
 async fn open(config: &Config, clock: &Arc<Clock>) -> anyhow::Result<Arc<RedbStore>> {
@@ -161,15 +179,26 @@ async fn open(config: &Config, clock: &Arc<Clock>) -> anyhow::Result<Arc<RedbSto
 async fn accept(
     listener: TcpListener,
     limits: Limits,
-    ingress: Arc<Ingress>,
+    ingress: Arc<OnceLock<Arc<Ingress>>>,
     stop: CancellationToken,
 ) {
     let service = service_fn(move |request: http::Request<Incoming>| {
-        let ingress = Arc::clone(&ingress);
+        let ingress = ingress.get().cloned();
         let from = request.extensions().get::<Peer>().map(|peer| peer.addr.ip());
-        async move { Ok::<http::Response<Body>, Infallible>(ingress.receive(from, request).await) }
+        async move {
+            let answer: http::Response<Body> = match ingress {
+                Some(ingress) => ingress.receive(from, request).await,
+                None => starting(),
+            };
+            Ok::<_, Infallible>(answer)
+        }
     });
     conn::serve(listener, limits, service, stop).await;
+}
+
+fn starting() -> http::Response<Body> {
+    telemetry::lost(Outcome::Unavailable);
+    Reply::refuse(Outcome::Unavailable, "the gateway is starting").into_response()
 }
 
 /// Begins nothing new, lets what is open end, and cuts what is still open at the deadline.
@@ -192,8 +221,8 @@ async fn drain(
     if !drained && timeout(LAST_WRITES, life.tasks.wait()).await.is_err() {
         tracing::error!("attempts that were cut could not be recorded: the next start does");
     }
-    // The answers of the last deliveries leave with their connections.
-    end(accepting, deadline.max(Instant::now() + Duration::from_secs(1))).await;
+    // The last answers leave with their connections; what still sends a body claimed nothing.
+    end(accepting, Instant::now() + LAST_ANSWERS).await;
     tracing::info!(drained, "drained");
 }
 

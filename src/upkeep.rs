@@ -6,11 +6,9 @@ use std::time::Duration;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::clock::Clock;
 use crate::gate::Life;
 use crate::store::{RedbStore, Stats, Swept};
 use crate::telemetry;
-use crate::time::Millis;
 
 /// How often notes are written, the disk is looked at and gauges are set.
 const TICK: Duration = Duration::from_secs(1);
@@ -18,10 +16,7 @@ const TICK: Duration = Duration::from_secs(1);
 const SWEEP_PAUSE: Duration = Duration::from_secs(10);
 /// How long the sweep rests between two batches, so that live commits come first.
 const BATCH_PAUSE: Duration = Duration::from_millis(20);
-/// A gap between two runs of the process that may be a wrong clock: longer than a reboot or
-/// a repair takes, shorter than any TTL worth having.
-const CLOCK_GAP: Duration = Duration::from_hours(24);
-/// How long the sweep is held after such a gap.
+/// How long nothing expires while the clock is in doubt.
 const CLOCK_HOLD: Duration = Duration::from_hours(1);
 
 /// Every second: writes notes, looks at the disk, sets the gauges.
@@ -48,21 +43,21 @@ pub async fn tick(
 }
 
 /// Sweeps what has expired in small batches, until a stop is asked for.
-pub async fn sweep(life: Life, clock: Arc<Clock>, last_seen: Millis) {
-    let hold = hold(last_seen, clock.now());
-    if !hold.is_zero() {
+pub async fn sweep(store: Arc<RedbStore>, life: Life) {
+    let mut next = Instant::now();
+    if store.clock_in_doubt() {
         tracing::warn!(
-            last_seen = %last_seen,
-            "the clock is more than 24 hours past the last time the store saw: nothing expires \
-             for an hour; if the clock is wrong, stop the service and mend it"
+            "the clock is more than 24 hours away from the last time the store saw: nothing \
+             expires for an hour; if the clock is wrong, mend it and restart"
         );
+        next += CLOCK_HOLD;
     }
-    let mut next = Instant::now() + hold;
     loop {
         tokio::select! {
             () = tokio::time::sleep_until(next) => {},
             () = life.stop.cancelled() => return,
         }
+        store.trust_clock();
         let pause = match life.store.sweep().await {
             Ok(swept) => {
                 tell(&swept);
@@ -95,24 +90,5 @@ fn tell(swept: &Swept) {
     }
     for event in &swept.dead {
         tracing::warn!(event, "a dead event was forgotten after `dead_ttl`");
-    }
-}
-
-/// How long the sweep is held at start; a new file has no last time.
-fn hold(last_seen: Millis, now: Millis) -> Duration {
-    let gap = last_seen != Millis::default() && now.since(last_seen) > CLOCK_GAP;
-    if gap { CLOCK_HOLD } else { Duration::ZERO }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_gap_of_more_than_a_day_holds_the_sweep_for_an_hour() {
-        let seen = Millis(1_800_000_000_000);
-        assert_eq!(hold(Millis::default(), seen), Duration::ZERO);
-        assert_eq!(hold(seen, seen.plus(CLOCK_GAP)), Duration::ZERO);
-        assert_eq!(hold(seen, seen.plus(CLOCK_GAP + TICK)), CLOCK_HOLD);
     }
 }

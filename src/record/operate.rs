@@ -157,6 +157,12 @@ impl Event {
         Change { event: Some(event), writes, reply: () }
     }
 
+    /// The Queued event, due now.
+    pub fn due_now(&self, now: Millis) -> Change<()> {
+        let event = Self { state: State::Queued { due: now }, ..self.clone() };
+        Change { event: Some(event), writes: Writes::default(), reply: () }
+    }
+
     /// The event after its body (or else its recorded answer) could not be read: Held, so
     /// that neither half of it is ever served.
     pub fn lost(&self, body: bool, now: Millis) -> Change<()> {

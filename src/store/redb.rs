@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -31,6 +32,10 @@ const CLAIMS_WAITING: usize = 4096;
 /// Events whose deliveries may wait to be written; a flush is due long before.
 const NOTED_EVENTS: usize = 100_000;
 
+/// A gap between two runs of the process that may be a wrong clock: longer than a reboot or
+/// a repair takes, shorter than any TTL worth having.
+const CLOCK_GAP: Duration = Duration::from_hours(24);
+
 /// The events of one redb file.
 pub struct RedbStore {
     shared: Arc<Shared>,
@@ -41,8 +46,6 @@ pub struct RedbStore {
     reserve: u64,
     /// What the start found in flight and settled as unknown.
     recovered: usize,
-    /// The last time the store saw before this start.
-    last_seen: Millis,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -77,8 +80,9 @@ impl RedbStore {
         let damaged = |cause: Failure| OpenError::Damaged(format!("{medium:?}"), cause.to_string());
         let mut totals = mend::read_totals(&db).map_err(damaged)?;
         let last_seen = totals.seen;
-        clock.not_before(last_seen);
         let rules = Arc::new(Rules::new(policies, clock));
+        rules.clock_in_doubt.store(in_doubt(last_seen, rules.clock.now()), Ordering::Relaxed);
+        rules.clock.not_before(last_seen);
         let recovered = recover(&db, &mut totals, &rules).map_err(damaged)?;
 
         let shared = Arc::new(Shared::new(db, totals));
@@ -101,7 +105,6 @@ impl RedbStore {
             disk_low: AtomicBool::new(false),
             reserve: settings.reserve,
             recovered,
-            last_seen,
             thread: Mutex::new(Some(thread)),
         })
     }
@@ -111,9 +114,15 @@ impl RedbStore {
         self.recovered
     }
 
-    /// The last time the store saw before this start; zero for a new file.
-    pub fn last_seen(&self) -> Millis {
-        self.last_seen
+    /// Whether the clock may be wrong: at start it was more than 24 hours away from the last
+    /// time the store saw. Nothing must expire by it.
+    pub fn clock_in_doubt(&self) -> bool {
+        self.rules.clock_in_doubt.load(Ordering::Relaxed)
+    }
+
+    /// Takes the clock for right from now on.
+    pub fn trust_clock(&self) {
+        self.rules.clock_in_doubt.store(false, Ordering::Relaxed);
     }
 
     /// Looks whether free space is below the reserve; new events are refused while it is.
@@ -367,6 +376,13 @@ impl Store for RedbStore {
             tracing::error!("the writer could not be waited for");
         }
     }
+}
+
+/// Whether `now` is too far from the last time the store saw, on either side; a new file has
+/// none.
+fn in_doubt(last_seen: Millis, now: Millis) -> bool {
+    let apart = now.since(last_seen).max(last_seen.since(now));
+    last_seen != Millis::default() && apart > CLOCK_GAP
 }
 
 fn recover(db: &Database, totals: &mut Totals, rules: &Rules) -> Result<usize, Failure> {

@@ -29,13 +29,13 @@ fn policy(mode: Mode) -> Policy {
     }
 }
 
+fn settings(dir: &tempfile::TempDir) -> config::Storage {
+    let path = dir.path().join("data/oncegate.redb");
+    config::Storage { path, cache: 8 << 20, reserve: 0, two_phase: false }
+}
+
 fn open(dir: &tempfile::TempDir, clock: &Arc<Clock>) -> RedbStore {
-    let settings = config::Storage {
-        path: dir.path().join("data/oncegate.redb"),
-        cache: 8 << 20,
-        reserve: 0,
-        two_phase: false,
-    };
+    let settings = settings(dir);
     let policies = BTreeMap::from([
         ("p".to_owned(), policy(Mode::Proxy)),
         ("q".to_owned(), policy(Mode::Queue)),
@@ -185,6 +185,54 @@ async fn sweep(store: &RedbStore) {
 }
 
 #[tokio::test]
+async fn a_start_with_a_wrong_clock_forgets_nothing_then_or_later() {
+    let (dir, right) = (tempfile::tempdir().unwrap(), clock());
+    let store = open(&dir, &right);
+    assert!(!store.clock_in_doubt());
+    run(&store, 0, 1, 10).await;
+    assert_eq!(arrive(&store, "q:1", "body").await.arrival.meets, Meets::Queued);
+    store.close().await;
+
+    let wrong = Arc::new(Clock::still(right.now().plus(Duration::from_hours(24 * 60))));
+    let store = open(&dir, &wrong);
+    assert!(store.clock_in_doubt());
+    run(&store, 1, 1, 10).await;
+    assert_eq!(arrive(&store, "q:2", "body").await.arrival.meets, Meets::Queued);
+    store.close().await;
+
+    let store = open(&dir, &right);
+    assert!(!store.clock_in_doubt());
+    sweep(&store).await;
+    for id in ["p:0-0", "p:1-0"] {
+        let again = arrive(&store, id, "body").await;
+        assert_eq!(again.arrival.meets, Meets::Duplicate(Finish::Answered), "{id}");
+    }
+    assert_eq!(store.take_due("q", 10).await.unwrap().events.len(), 2);
+    store.close().await;
+
+    let behind = Arc::new(Clock::still(right.now().minus(Duration::from_hours(25))));
+    let store = open(&dir, &behind);
+    assert!(store.clock_in_doubt());
+    store.close().await;
+}
+
+#[tokio::test]
+async fn what_is_in_flight_waits_for_its_source_to_be_configured_again() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
+    let store = open(&dir, &clock);
+    lead(&arrive(&store, "p:1", "body").await);
+    store.close().await;
+    let settings = settings(&dir);
+    let without = Medium::File(settings.path.clone());
+    let store = RedbStore::open(without, &settings, BTreeMap::new(), Arc::clone(&clock)).unwrap();
+    assert_eq!(store.recovered(), 0);
+    store.close().await;
+    let store = open(&dir, &clock);
+    assert_eq!(store.recovered(), 1);
+    store.close().await;
+}
+
+#[tokio::test]
 async fn the_file_stays_bounded_under_steady_churn() {
     let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
     let store = open(&dir, &clock);
@@ -226,12 +274,7 @@ async fn a_file_that_is_mostly_empty_is_compacted_at_start() {
 async fn a_second_process_on_the_file_is_told_so() {
     let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
     let store = open(&dir, &clock);
-    let settings = config::Storage {
-        path: dir.path().join("data/oncegate.redb"),
-        cache: 8 << 20,
-        reserve: 0,
-        two_phase: false,
-    };
+    let settings = settings(&dir);
     let second =
         RedbStore::open(Medium::File(settings.path.clone()), &settings, BTreeMap::new(), clock);
     assert!(matches!(second, Err(OpenError::InUse(_))));

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use redb::{ReadableTable, StorageError, WriteTransaction};
@@ -31,12 +32,24 @@ pub(super) struct Rules {
     pub(super) orphan: Policy,
     pub(super) boot: Boot,
     pub(super) clock: Arc<Clock>,
+    /// The clock may be wrong: what it says now must not become the time the next start is
+    /// measured against.
+    pub(super) clock_in_doubt: AtomicBool,
+    /// Which source the next batch of the sweep begins with.
+    sweep_from: AtomicUsize,
 }
 
 impl Rules {
     pub(super) fn new(policies: BTreeMap<String, Policy>, clock: Arc<Clock>) -> Self {
         let boot = Boot(uuid::Uuid::new_v4().as_u64_pair().0);
-        Self { policies, orphan: orphan(), boot, clock }
+        Self {
+            policies,
+            orphan: orphan(),
+            boot,
+            clock,
+            clock_in_doubt: AtomicBool::new(false),
+            sweep_from: AtomicUsize::new(0),
+        }
     }
 
     pub(super) fn context(&self, id: &str, token: Token, now: Millis) -> Context<'_> {
@@ -100,7 +113,9 @@ pub(super) fn transact(
         txn.abort()?;
         return Ok(before);
     }
-    batch.totals.seen = batch.now;
+    if !rules.clock_in_doubt.load(Ordering::Relaxed) {
+        batch.totals.seen = batch.now;
+    }
     batch.tables.put_totals(&batch.totals)?;
     let (totals, damaged) = batch.end();
     txn.commit()?;
@@ -111,6 +126,11 @@ pub(super) fn transact(
 }
 
 impl Batch<'_> {
+    /// Has the totals written, though nothing changed.
+    pub(super) fn touch(&mut self) {
+        self.dirty = true;
+    }
+
     /// Lets go of the tables, so that the transaction can end.
     fn end(self) -> (Totals, Vec<String>) {
         (self.totals, self.damaged)
@@ -209,7 +229,11 @@ impl Batch<'_> {
     pub(super) fn sweep(&mut self) -> Result<Swept, Failure> {
         let mut swept = Swept::default();
         let mut left = SWEEP_EVENTS;
-        for (source, policy) in &self.rules.policies {
+        // Each batch begins with another source, so that a busy one keeps none from its turn.
+        let count = self.rules.policies.len();
+        let from = self.rules.sweep_from.fetch_add(1, Ordering::Relaxed);
+        let from = from.checked_rem(count).unwrap_or(0);
+        for (source, policy) in self.rules.policies.iter().cycle().skip(from).take(count) {
             let ages = [
                 (Place::Open, Some(policy.ttl)),
                 (Place::Done, Some(policy.ttl.min(policy.keep))),
@@ -282,6 +306,18 @@ impl Batch<'_> {
             detail: "the process ended while the attempt ran".to_owned(),
         };
         for source in self.sources()? {
+            let Some(policy) = self.rules.policies.get(&source) else {
+                // Left as it is: only its own `on_unknown` may decide.
+                tracing::warn!(source, "there are events of a source that is not configured");
+                continue;
+            };
+            let late = self.now.plus(policy.retry.max).0.saturating_add(1);
+            for (at, seq) in self.rows(&source, Place::Queued, late..=u64::MAX, usize::MAX)? {
+                if let Some(event) = self.resolve(&source, Place::Queued, at, seq)? {
+                    // Further off than any back-off: it was set by a clock that was ahead.
+                    self.put(seq, Some(&event), &event.due_now(self.now), None)?;
+                }
+            }
             for (at, seq) in self.rows(&source, Place::InFlight, 0..=u64::MAX, usize::MAX)? {
                 let Some(event) = self.resolve(&source, Place::InFlight, at, seq)? else {
                     continue;

@@ -387,11 +387,29 @@ impl Writer {
             };
             *self.shared.totals.lock() =
                 super::mend::read_totals(&db).map_err(|error| error.to_string())?;
+            if let Err(error) = self.probe(&db) {
+                if error.is_full() {
+                    continue;
+                }
+                return Err(error.to_string());
+            }
             self.shared.db.store(Some(Arc::new(db)));
             self.shared.set_health(Health::Ready);
             tracing::info!("there is room again: the store takes claims");
             return Ok(());
         }
+    }
+
+    /// Writes a transaction that says nothing new: is there room?
+    fn probe(&self, db: &Database) -> Result<(), Failure> {
+        let totals = self.shared.totals.lock().clone();
+        let mut txn = db.begin_write()?;
+        txn.set_two_phase_commit(self.settings.two_phase);
+        drop(transact(txn, &self.rules, totals, |batch| {
+            batch.touch();
+            Ok(())
+        })?);
+        Ok(())
     }
 
     /// Lets go of the file; waits for the readers, whose reads are short.
