@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -15,7 +16,8 @@ use axum::routing::post;
 use oncegate::config::{Config, Environment, Source};
 use oncegate::server::Bound;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -85,9 +87,10 @@ impl Gateway {
         let sources = config.sources.clone();
         let runtime = runtime("gateway");
         let bound = runtime.block_on(Bound::bind(config, None)).expect("ports");
-        let public = bound.public().expect("its address");
+        let (public, admin) = (bound.public().expect("one"), bound.admin().expect("another"));
         let (stop, stopped) = oneshot::channel::<()>();
         let running = runtime.spawn(bound.run(async { drop(stopped.await) }));
+        runtime.block_on(ready(admin));
         Self { public, sources, folder, stop, running, runtime }
     }
 
@@ -104,6 +107,21 @@ impl Gateway {
     pub(crate) fn stop(self) {
         drop(self.stop);
         self.runtime.block_on(self.running).expect("its task").expect("a clean end");
+    }
+}
+
+/// Waits until the gateway takes events; until then it answers 503.
+async fn ready(admin: SocketAddr) {
+    loop {
+        let mut stream = TcpStream::connect(admin).await.expect("the admin listener");
+        let asked = b"GET /readyz HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n";
+        stream.write_all(asked).await.expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        if answer.starts_with("HTTP/1.1 200") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
