@@ -12,10 +12,9 @@ use axum::body::{Body, Bytes};
 use hyper::body::{Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::Limits;
+use super::{Limits, Stream};
 
 /// What one connection is doing, and the deadline that follows.
 #[derive(Debug)]
@@ -141,13 +140,13 @@ impl hyper::body::Body for Answer {
 /// A socket that tells its [`Watch`] what goes through.
 #[derive(Debug)]
 pub(super) struct Watched {
-    stream: TcpStream,
+    stream: Stream,
     watch: Arc<Watch>,
 }
 
 impl Watched {
     /// Tells `watch` what goes through `stream`.
-    pub(super) fn new(stream: TcpStream, watch: Arc<Watch>) -> Self {
+    pub(super) fn new(stream: Stream, watch: Arc<Watch>) -> Self {
         Self { stream, watch }
     }
 
