@@ -14,7 +14,6 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
-use crate::config::{Config, Source};
+use crate::config::{Config, Listen, Source};
 use crate::deliver::Trust;
 use crate::gate::{Gate, Life};
 use crate::ingress::Ingress;
@@ -32,8 +31,10 @@ use crate::telemetry::{self, Outcome};
 use crate::{queue, upkeep};
 
 pub mod conn;
+mod listen;
 
 use conn::{Limits, Peer};
+pub use listen::{Listener, SocketFile};
 
 /// How long, after the drain, what was cut may take to be recorded.
 const LAST_WRITES: Duration = Duration::from_secs(5);
@@ -45,32 +46,27 @@ const LAST_ANSWERS: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Bound {
     config: Config,
-    public: TcpListener,
-    admin: TcpListener,
+    public: Listener,
+    admin: Listener,
     metrics: Option<PrometheusHandle>,
 }
 
 impl Bound {
     /// Binds both listeners. `metrics` is what `/metrics` renders.
     pub async fn bind(config: Config, metrics: Option<PrometheusHandle>) -> anyhow::Result<Self> {
-        let (listen, admin) = (config.server.listen, config.server.admin);
-        let bind = async |address: SocketAddr, setting: &str| {
-            let told = || format!("{setting} = \"{address}\": cannot listen there");
-            TcpListener::bind(address).await.with_context(told)
-        };
-        let public = bind(listen, "server.listen").await?;
-        let admin = bind(admin, "server.admin").await?;
+        let public = Listener::bind(&Listen::Tcp(config.server.listen), "server.listen").await?;
+        let admin = Listener::bind(&config.server.admin, "server.admin").await?;
         Ok(Self { config, public, admin, metrics })
     }
 
     /// Where providers call.
     pub fn public(&self) -> std::io::Result<SocketAddr> {
-        self.public.local_addr()
+        self.public.address()
     }
 
-    /// Where the operator calls.
+    /// Where the operator calls; an error if that is a unix socket.
     pub fn admin(&self) -> std::io::Result<SocketAddr> {
-        self.admin.local_addr()
+        self.admin.address()
     }
 
     /// Runs until `stop`, then drains. An error means that the store could not be opened, or
@@ -95,7 +91,7 @@ impl Bound {
 
 async fn run(
     config: Config,
-    public: TcpListener,
+    public: Listener,
     metrics: Option<PrometheusHandle>,
     up: &OnceLock<Life>,
     stop: impl Future<Output = ()>,
@@ -177,14 +173,15 @@ async fn open(config: &Config, clock: &Arc<Clock>) -> anyhow::Result<Arc<RedbSto
 }
 
 async fn accept(
-    listener: TcpListener,
+    listener: Listener,
     limits: Limits,
     ingress: Arc<OnceLock<Arc<Ingress>>>,
     stop: CancellationToken,
 ) {
     let service = service_fn(move |request: http::Request<Incoming>| {
         let ingress = ingress.get().cloned();
-        let from = request.extensions().get::<Peer>().map(|peer| peer.addr.ip());
+        let from =
+            request.extensions().get::<Peer>().and_then(|peer| peer.addr).map(|addr| addr.ip());
         async move {
             let answer: http::Response<Body> = match ingress {
                 Some(ingress) => ingress.receive(from, request).await,
