@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::verify::{SpecError, Verified};
 
+mod canonical;
 mod json;
 mod part;
 #[cfg(test)]
@@ -28,6 +29,9 @@ pub const MAX_TEXT: usize = 200;
 /// Most parts a rule may have.
 pub const MAX_PARTS: usize = 16;
 
+/// Most pointers a rule may ignore: each is compared at every step of a body.
+pub const MAX_IGNORED: usize = 32;
+
 /// `[sources.NAME.key]`: how a source's events are told apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -39,6 +43,9 @@ pub struct Spec {
     /// What applies when a part is missing or in doubt.
     #[serde(default)]
     pub fallback: Fallback,
+    /// JSON pointers to what `fallback = "canonical"` leaves out of the body.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<String>,
 }
 
 /// What becomes of a delivery whose parts make no key.
@@ -48,6 +55,9 @@ pub enum Fallback {
     /// The key is the SHA-256 of the raw body.
     #[default]
     Body,
+    /// The key is the SHA-256 of the body's canonical form (RFC 8785) without what is
+    /// ignored; of a body without one, as for `body`.
+    Canonical,
     /// The delivery is refused.
     Reject,
     /// Each delivery is an event of its own.
@@ -58,12 +68,13 @@ impl TryFrom<String> for Fallback {
     type Error = String;
 
     fn try_from(word: String) -> Result<Self, String> {
-        let have = "body, reject and none";
+        let have = "body, canonical, reject and none";
         match word.as_str() {
             "body" => Ok(Self::Body),
+            "canonical" => Ok(Self::Canonical),
             "reject" => Ok(Self::Reject),
             "none" => Ok(Self::None),
-            "canonical" | "coalesce" => {
+            "coalesce" => {
                 Err(format!("fallback \"{word}\" is not in this version, which has {have}"))
             },
             _ => Err(format!("unknown fallback \"{word}\": there are {have}")),
@@ -75,6 +86,7 @@ impl From<Fallback> for &'static str {
     fn from(fallback: Fallback) -> Self {
         match fallback {
             Fallback::Body => "body",
+            Fallback::Canonical => "canonical",
             Fallback::Reject => "reject",
             Fallback::None => "none",
         }
@@ -86,6 +98,7 @@ impl From<Fallback> for &'static str {
 pub struct Rule {
     parts: Vec<Part>,
     fallback: Fallback,
+    ignore: Vec<Vec<String>>,
 }
 
 /// The identity of an event within its source.
@@ -160,8 +173,16 @@ impl Rule {
         if spec.parts.is_empty() && spec.fallback == Fallback::Reject {
             return Err(SpecError::new("parts", "is empty, so every delivery would be refused"));
         }
+        if !spec.ignore.is_empty() && spec.fallback != Fallback::Canonical {
+            return Err(SpecError::new("ignore", "goes with fallback = \"canonical\" only"));
+        }
+        if spec.ignore.len() > MAX_IGNORED {
+            let problem = format!("has more than {MAX_IGNORED} pointers");
+            return Err(SpecError::new("ignore", problem));
+        }
         let parts = spec.parts.iter().map(|text| Part::parse(text)).collect::<Result<_, _>>()?;
-        Ok(Self { parts, fallback: spec.fallback })
+        let ignore = spec.ignore.iter().map(|text| ignored(text)).collect::<Result<_, _>>()?;
+        Ok(Self { parts, fallback: spec.fallback, ignore })
     }
 
     /// The key of `delivery`. `once` draws the id of an event that is told apart from no other.
@@ -177,9 +198,16 @@ impl Rule {
         match self.fallback {
             Fallback::None => Ok(Key::from_full(format!("=once.{}", once()))),
             Fallback::Reject => Err(reason.unwrap_or(Unkeyed::Missing)),
-            Fallback::Body => match delivery.delivery().body.as_ref() {
-                [] => Err(Unkeyed::NoBody),
-                body => Ok(Key::from_full(format!("=body.{}", sha256(body)))),
+            Fallback::Body => of_body(&delivery.delivery().body),
+            Fallback::Canonical => {
+                let body = &delivery.delivery().body;
+                match canonical::canonical(body, &self.ignore) {
+                    Ok(text) => {
+                        Ok(Key::from_full(format!("=canonical.{}", sha256(text.as_bytes()))))
+                    },
+                    // Equal bytes are the same event whatever is wrong with them.
+                    Err(_no_canonical_form) => of_body(body),
+                }
             },
         }
     }
@@ -204,6 +232,20 @@ impl Key {
             Self { text: format!("=long.{}", sha256(full.as_bytes())), long: Some(full) }
         }
     }
+}
+
+fn of_body(body: &[u8]) -> Result<Key, Unkeyed> {
+    match body {
+        [] => Err(Unkeyed::NoBody),
+        body => Ok(Key::from_full(format!("=body.{}", sha256(body)))),
+    }
+}
+
+fn ignored(pointer: &str) -> Result<Vec<String>, SpecError> {
+    part::pointer(pointer).ok_or_else(|| {
+        let problem = format!("has \"{pointer}\", {}", part::NO_POINTER);
+        SpecError::new("ignore", problem)
+    })
 }
 
 fn sha256(bytes: &[u8]) -> String {

@@ -9,6 +9,9 @@ use super::Unkeyed;
 use super::json::{self, Scalar};
 use crate::verify::{SpecError, Verified};
 
+/// What is wrong with text that is not an RFC 6901 pointer to something in a body.
+pub(super) const NO_POINTER: &str = "which is no JSON pointer (/a/0, with ~0 for ~ and ~1 for /)";
+
 /// One part of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Part {
@@ -30,9 +33,7 @@ impl Part {
             ("header", name) => HeaderName::try_from(name)
                 .map(Self::Header)
                 .map_err(|_invalid| wrong("which is no header's name")),
-            ("json", at) => pointer(at).map(Self::Json).ok_or_else(|| {
-                wrong("which is no JSON pointer (/a/0, with ~0 for ~ and ~1 for /)")
-            }),
+            ("json", at) => pointer(at).map(Self::Json).ok_or_else(|| wrong(NO_POINTER)),
             ("form", name) => Ok(Self::Form(name.to_owned())),
             ("query", name) => Ok(Self::Query(name.to_owned())),
             ("signed", "id") => Ok(Self::SignedId),
@@ -63,7 +64,7 @@ impl Part {
 }
 
 /// The steps of an RFC 6901 pointer.
-fn pointer(text: &str) -> Option<Vec<String>> {
+pub(super) fn pointer(text: &str) -> Option<Vec<String>> {
     let steps = text.strip_prefix('/')?.split('/');
     steps
         .map(|step| {

@@ -101,7 +101,7 @@ headr = "X-Signature"
 encoding = "base46"
 [sources.b.key]
 parts = ["cookie:id"]
-fallback = "canonical"
+fallback = "coalesce"
 [sources.c]
 provider = "custom"
 secrets = ["do_not_show_0123456789"]
@@ -124,7 +124,7 @@ scheme = "hmac-sha256"
     config.toml:11: sources.b.verify.scheme: scheme "ed25519" is not in this version, which has hmac-sha256, hmac-sha1, hmac-sha512 and none
     config.toml:12: sources.b.verify.headr: is not a setting; did you mean `header`?
     config.toml:13: sources.b.verify.encoding: "base46" is not one of hex, hex-upper, base64
-    config.toml:16: sources.b.key.fallback: fallback "canonical" is not in this version, which has body, reject and none
+    config.toml:16: sources.b.key.fallback: fallback "coalesce" is not in this version, which has body, canonical, reject and none
     config.toml:19: sources.c.secrets: scheme "none" checks no secret; remove them, or name the scheme
     config.toml:24: sources.c.key.parts: has "cookie:id", which is none of header:NAME, json:/pointer, form:NAME, query:NAME, signed:id
     config.toml:29: sources.d.verify.header: has no header's name in ""
