@@ -18,6 +18,7 @@ use crate::key::Rule;
 use crate::preset::Acknowledgement;
 use crate::record::Policy;
 use crate::verify::Verifier;
+use crate::{key, verify};
 
 mod layers;
 mod problem;
@@ -170,8 +171,12 @@ pub struct Source {
     pub provider_retries: bool,
     /// What a copy is answered when there is no recorded answer.
     pub acknowledgement: Acknowledgement,
+    /// How the provider signs, as set.
+    pub verify_spec: verify::Spec,
     /// Checks signatures.
     pub verifier: Verifier,
+    /// How its events are told apart, as set.
+    pub key_spec: key::Spec,
     /// Tells events apart.
     pub key: Rule,
     /// Signs attempts, if `sign_with` is set.

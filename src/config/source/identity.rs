@@ -16,8 +16,10 @@ use crate::verify::{self, SpecError, Verifier};
 /// What tells a source's deliveries from forgeries, and its events from each other.
 #[derive(Debug)]
 pub(super) struct Identity {
+    pub(super) verify_spec: verify::Spec,
     pub(super) verifier: Verifier,
     pub(super) secrets: usize,
+    pub(super) key_spec: key::Spec,
     pub(super) key: Rule,
 }
 
@@ -30,12 +32,15 @@ pub(super) fn read(
     // The verifier counts decoded bytes; here is only what no spec may go below.
     let shortest = provider.defaults().secret_min();
     let secrets = secret::list(table, "secrets", shortest, places);
-    let key = key_spec(table, provider)
-        .and_then(|spec| Rule::new(&spec).map_err(|error| at_fault(table, "key", error)).ok());
-    let spec = verify_spec(table, provider)?;
+    let key = key_spec(table, provider).and_then(|spec| {
+        let rule = Rule::new(&spec).map_err(|error| at_fault(table, "key", error)).ok()?;
+        Some((spec, rule))
+    });
+    let verify_spec = verify_spec(table, provider)?;
     let count = secrets.len();
-    let verifier = verifier(table, &spec, secrets, given);
-    Some(Identity { verifier: verifier?, secrets: count, key: key? })
+    let verifier = verifier(table, &verify_spec, secrets, given)?;
+    let (key_spec, key) = key?;
+    Some(Identity { verify_spec, verifier, secrets: count, key_spec, key })
 }
 
 /// The signer of attempts: Standard Webhooks, whatever the provider's own scheme is.
