@@ -28,7 +28,7 @@ use crate::ingress::Ingress;
 use crate::reply::Reply;
 use crate::store::{Medium, RedbStore, Store as _};
 use crate::telemetry::{self, Outcome};
-use crate::{queue, upkeep};
+use crate::{queue, service, upkeep};
 
 pub mod conn;
 mod listen;
@@ -132,14 +132,18 @@ async fn run(
     // Both are set once, here.
     drop(ingress.set(Arc::new(receives)));
     drop(up.set(life.clone()));
+    service::ready();
+    let watching = tokio::spawn(service::watch(Arc::clone(&life.store)));
     tracing::info!(listen = %config.server.listen, sources = config.sources.len(), "ready");
 
     let failed = tokio::select! {
         () = stop => None,
         why = life.store.failed() => Some(why),
     };
+    service::stopping(config.server.drain);
     drain(&life, config.server.drain, accepting, standing, failed.is_some()).await;
     store.close().await;
+    watching.abort();
     match failed {
         None => Ok(()),
         Some(why) => Err(anyhow!("the store failed: {why}")),
@@ -160,7 +164,8 @@ async fn open(config: &Config, clock: &Arc<Clock>) -> anyhow::Result<Arc<RedbSto
         config.sources.iter().map(|it| (it.name.clone(), it.policy.clone())).collect();
     let (settings, clock) = (config.storage.clone(), Arc::clone(clock));
     let opening = tokio::task::spawn_blocking(move || {
-        RedbStore::open(Medium::File(settings.path.clone()), &settings, policies, clock)
+        let medium = Medium::File(settings.path.clone());
+        RedbStore::open_telling(medium, &settings, policies, clock, &(Arc::new(service::opening) as _))
     });
     let store = opening.await.context("opening the store")??;
     if store.recovered() > 0 {
