@@ -6,6 +6,7 @@
 //! stands for `-`). Its text is the value; a list is written `[400, 422]`; a secret is always
 //! the text as it is; an empty variable counts as not set.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -96,8 +97,8 @@ impl Config {
 pub struct Server {
     /// Where providers call.
     pub listen: SocketAddr,
-    /// Where the operator calls: loopback, or any address with a token.
-    pub admin: SocketAddr,
+    /// Where the operator calls: loopback, a unix socket, or any address with a token.
+    pub admin: Listen,
     /// The token of the admin listener.
     pub admin_token: Option<Arc<SecretSlice<u8>>>,
     /// From the first byte of a request (or the accept) to the end of its headers.
@@ -110,6 +111,34 @@ pub struct Server {
     pub max_connections: usize,
     /// How long open attempts may go on after a stop was asked for.
     pub drain: Duration,
+}
+
+/// Where a listener is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// At an address and port.
+    Tcp(SocketAddr),
+    /// At a unix socket, written `unix:/path`.
+    Unix(PathBuf),
+}
+
+impl Listen {
+    /// Whether nothing but this machine reaches it.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// `[storage]`.

@@ -14,7 +14,6 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -22,18 +21,20 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
-use crate::config::{Config, Source};
+use crate::config::{Config, Listen, Source};
 use crate::deliver::Trust;
 use crate::gate::{Gate, Life};
 use crate::ingress::Ingress;
 use crate::reply::Reply;
 use crate::store::{Medium, RedbStore, Store as _};
 use crate::telemetry::{self, Outcome};
-use crate::{queue, upkeep};
+use crate::{queue, service, upkeep};
 
 pub mod conn;
+mod listen;
 
 use conn::{Limits, Peer};
+pub use listen::{Listener, SocketFile};
 
 /// How long, after the drain, what was cut may take to be recorded.
 const LAST_WRITES: Duration = Duration::from_secs(5);
@@ -45,32 +46,27 @@ const LAST_ANSWERS: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Bound {
     config: Config,
-    public: TcpListener,
-    admin: TcpListener,
+    public: Listener,
+    admin: Listener,
     metrics: Option<PrometheusHandle>,
 }
 
 impl Bound {
     /// Binds both listeners. `metrics` is what `/metrics` renders.
     pub async fn bind(config: Config, metrics: Option<PrometheusHandle>) -> anyhow::Result<Self> {
-        let (listen, admin) = (config.server.listen, config.server.admin);
-        let bind = async |address: SocketAddr, setting: &str| {
-            let told = || format!("{setting} = \"{address}\": cannot listen there");
-            TcpListener::bind(address).await.with_context(told)
-        };
-        let public = bind(listen, "server.listen").await?;
-        let admin = bind(admin, "server.admin").await?;
+        let public = Listener::bind(&Listen::Tcp(config.server.listen), "server.listen").await?;
+        let admin = Listener::bind(&config.server.admin, "server.admin").await?;
         Ok(Self { config, public, admin, metrics })
     }
 
     /// Where providers call.
     pub fn public(&self) -> std::io::Result<SocketAddr> {
-        self.public.local_addr()
+        self.public.address()
     }
 
-    /// Where the operator calls.
+    /// Where the operator calls; an error if that is a unix socket.
     pub fn admin(&self) -> std::io::Result<SocketAddr> {
-        self.admin.local_addr()
+        self.admin.address()
     }
 
     /// Runs until `stop`, then drains. An error means that the store could not be opened, or
@@ -95,7 +91,7 @@ impl Bound {
 
 async fn run(
     config: Config,
-    public: TcpListener,
+    public: Listener,
     metrics: Option<PrometheusHandle>,
     up: &OnceLock<Life>,
     stop: impl Future<Output = ()>,
@@ -136,14 +132,18 @@ async fn run(
     // Both are set once, here.
     drop(ingress.set(Arc::new(receives)));
     drop(up.set(life.clone()));
+    service::ready();
+    let watching = tokio::spawn(service::watch(Arc::clone(&life.store)));
     tracing::info!(listen = %config.server.listen, sources = config.sources.len(), "ready");
 
     let failed = tokio::select! {
         () = stop => None,
         why = life.store.failed() => Some(why),
     };
+    service::stopping(config.server.drain);
     drain(&life, config.server.drain, accepting, standing, failed.is_some()).await;
     store.close().await;
+    watching.abort();
     match failed {
         None => Ok(()),
         Some(why) => Err(anyhow!("the store failed: {why}")),
@@ -164,7 +164,14 @@ async fn open(config: &Config, clock: &Arc<Clock>) -> anyhow::Result<Arc<RedbSto
         config.sources.iter().map(|it| (it.name.clone(), it.policy.clone())).collect();
     let (settings, clock) = (config.storage.clone(), Arc::clone(clock));
     let opening = tokio::task::spawn_blocking(move || {
-        RedbStore::open(Medium::File(settings.path.clone()), &settings, policies, clock)
+        let medium = Medium::File(settings.path.clone());
+        RedbStore::open_telling(
+            medium,
+            &settings,
+            policies,
+            clock,
+            &(Arc::new(service::opening) as _),
+        )
     });
     let store = opening.await.context("opening the store")??;
     if store.recovered() > 0 {
@@ -177,14 +184,15 @@ async fn open(config: &Config, clock: &Arc<Clock>) -> anyhow::Result<Arc<RedbSto
 }
 
 async fn accept(
-    listener: TcpListener,
+    listener: Listener,
     limits: Limits,
     ingress: Arc<OnceLock<Arc<Ingress>>>,
     stop: CancellationToken,
 ) {
     let service = service_fn(move |request: http::Request<Incoming>| {
         let ingress = ingress.get().cloned();
-        let from = request.extensions().get::<Peer>().map(|peer| peer.addr.ip());
+        let from =
+            request.extensions().get::<Peer>().and_then(|peer| peer.addr).map(|addr| addr.ip());
         async move {
             let answer: http::Response<Body> = match ingress {
                 Some(ingress) => ingress.receive(from, request).await,

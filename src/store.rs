@@ -29,7 +29,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use file::{Medium, OpenError};
+pub use file::{Medium, OpenError, Progress, Step};
 pub use redb::RedbStore;
 
 /// Where events are kept.
@@ -80,6 +80,10 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Whether the store takes writes now.
     fn health(&self) -> Health;
+
+    /// Returns once the writer has answered: never, while it hangs. A writer that waits for
+    /// room on the disk answers.
+    async fn alive(&self) -> Result<(), Unavailable>;
 
     /// Writes what waits and closes the file.
     async fn close(&self);

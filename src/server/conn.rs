@@ -25,12 +25,12 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::listen::{Listener, Stream};
 use crate::config::Server;
 
 #[cfg(test)]
@@ -79,10 +79,8 @@ impl From<&Server> for Limits {
 /// Who is at the other end: an extension of every request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// The address the connection came from.
-    pub addr: SocketAddr,
-    /// Our address that it came to.
-    pub local: SocketAddr,
+    /// The address the connection came from; none over a unix socket.
+    pub addr: Option<SocketAddr>,
 }
 
 /// Accepts connections and answers their requests with `service`, until `stop`.
@@ -92,12 +90,17 @@ pub struct Peer {
 /// take is for the caller to bound. Dropping the future cuts every connection.
 ///
 /// A panic in `service` ends the connection it happened on and nothing else.
-pub async fn serve<S>(listener: TcpListener, limits: Limits, service: S, stop: CancellationToken)
-where
+pub async fn serve<S>(
+    listener: impl Into<Listener>,
+    limits: Limits,
+    service: S,
+    stop: CancellationToken,
+) where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
     S: Clone + Send + 'static,
     S::Future: Send,
 {
+    let listener = listener.into();
     let permits = Arc::new(Semaphore::new(limits.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
     let mut connections = JoinSet::new();
     loop {
@@ -129,15 +132,12 @@ where
 
 /// The next connection, once there may be one more: nothing is accepted only to be dropped.
 async fn accept(
-    listener: &TcpListener,
+    listener: &Listener,
     permits: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, Peer, OwnedSemaphorePermit)> {
+) -> io::Result<(Stream, Peer, OwnedSemaphorePermit)> {
     let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, addr) = listener.accept().await?;
-    // Answers are written whole: waiting for more to send would only delay them.
-    stream.set_nodelay(true)?;
-    let peer = Peer { addr, local: stream.local_addr()? };
-    Ok((stream, peer, permit))
+    Ok((stream, Peer { addr }, permit))
 }
 
 /// Whether only the connection at the head of the backlog is to blame.
@@ -162,7 +162,7 @@ fn report(ended: Result<(), JoinError>) {
 
 /// Serves one connection to its end, its deadline, or its last answer after `stop`.
 async fn connection<S>(
-    stream: TcpStream,
+    stream: Stream,
     peer: Peer,
     limits: Limits,
     service: S,
@@ -208,7 +208,7 @@ async fn connection<S>(
         over.as_mut().poll(cx).map(|()| End::Cut)
     });
     let end = end.await;
-    tracing::trace!(peer = %peer.addr, %end, "connection ended");
+    tracing::trace!(peer = ?peer.addr, %end, "connection ended");
 }
 
 /// Why a connection ended.

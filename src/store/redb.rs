@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use redb::{Database, ReadableDatabase as _};
 use tokio::sync::oneshot;
 
-use super::file::{Medium, OpenError};
+use super::file::{Medium, OpenError, Progress};
 use super::tables::{self, Failure, Found, Place};
 use super::totals::Totals;
 use super::verbs::{Rules, transact};
@@ -63,9 +63,20 @@ impl RedbStore {
         policies: BTreeMap<String, Policy>,
         clock: Arc<Clock>,
     ) -> Result<Self, OpenError> {
+        Self::open_telling(medium, settings, policies, clock, &(Arc::new(|_| {}) as _))
+    }
+
+    /// The same; `tell` hears of what may take long.
+    pub fn open_telling(
+        medium: Medium,
+        settings: &config::Storage,
+        policies: BTreeMap<String, Policy>,
+        clock: Arc<Clock>,
+        tell: &Progress,
+    ) -> Result<Self, OpenError> {
         let name = format!("{medium:?}");
         // redb may panic on a damaged page; so may the first look at the tables.
-        let open = || Self::try_open(medium, settings, policies, clock);
+        let open = || Self::try_open(medium, settings, policies, clock, tell);
         catch_unwind(AssertUnwindSafe(open))
             .unwrap_or_else(|_| Err(OpenError::Damaged(name, "redb panicked".to_owned())))
     }
@@ -75,8 +86,9 @@ impl RedbStore {
         settings: &config::Storage,
         policies: BTreeMap<String, Policy>,
         clock: Arc<Clock>,
+        tell: &Progress,
     ) -> Result<Self, OpenError> {
-        let db = medium.open(settings)?;
+        let db = medium.open(settings, tell)?;
         let damaged = |cause: Failure| OpenError::Damaged(format!("{medium:?}"), cause.to_string());
         let mut totals = mend::read_totals(&db).map_err(damaged)?;
         let last_seen = totals.seen;
@@ -360,6 +372,10 @@ impl Store for RedbStore {
         let health = self.shared.health();
         let low = health == Health::Ready && self.disk_low.load(Ordering::Relaxed);
         if low { Health::DiskLow } else { health }
+    }
+
+    async fn alive(&self) -> Result<(), Unavailable> {
+        self.own(|reply| Op::Alive { reply }).await
     }
 
     async fn close(&self) {

@@ -17,6 +17,7 @@ mod mismatch;
 mod queue;
 mod received;
 mod refused;
+mod unix;
 
 /// Sends every request at once, each over a connection that is open already. The answers
 /// come in the order of the requests.

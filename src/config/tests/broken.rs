@@ -52,7 +52,7 @@ fn every_mistake_is_told_at_once_with_its_line() {
         problems(WRONG, &[("ONCEGATE_SERVER__DRAIN", "2 weeks"), ("ONCEGATE_SERVR__DRAIN", "1s")]);
     insta::assert_snapshot!(shown, @r#"
     config.toml:3: server.listn: is not a setting; did you mean `listen`?
-    config.toml:4: server.admin: is open to other machines and has no token; set server.admin_token, or listen on 127.0.0.1
+    config.toml:4: server.admin: is open to other machines and has no token; set server.admin_token, or listen on 127.0.0.1 or a unix socket
     config.toml:4: server.admin: is the address of server.listen; the admin listener is yours alone: give it its own port
     config.toml:5: server.max_connections: must be a whole number from 1 to 1000000, not 0
     config.toml:6: server.idle_timeout: 30 is not a duration; write an integer and ms, s, m, h or d, such as "30s"
@@ -252,6 +252,8 @@ fn the_admin_listener_needs_a_token_or_loopback_and_an_address_of_its_own() {
     for (text, refused) in [
         ("admin = \"0.0.0.0:1\"", true),
         ("admin = \"[::1]:1\"", false),
+        ("admin = \"unix:/run/oncegate/admin.sock\"", false),
+        ("admin = \"unix:\"", true),
         ("admin = \"0.0.0.0:1\"\nadmin_token = \"0123456789abcdef\"", false),
         ("admin = \"0.0.0.0:1\"\nadmin_token = \"0123456789abcde\"", true),
         ("admin = \"127.0.0.1:8080\"", true),

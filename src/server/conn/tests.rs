@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -76,7 +77,7 @@ fn answer(request: Request<Incoming>, count: &Arc<AtomicUsize>, gate: &Arc<Notif
                 Body::from("waited")
             },
             "/panic" => panic!("on purpose"),
-            "/peer" => Body::from(peer.addr.to_string()),
+            "/peer" => Body::from(peer.addr.unwrap().to_string()),
             "/huge" => Body::from(vec![b'x'; 64 << 20]),
             _ => Body::from(body),
         }))
