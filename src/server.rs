@@ -165,7 +165,13 @@ async fn open(config: &Config, clock: &Arc<Clock>) -> anyhow::Result<Arc<RedbSto
     let (settings, clock) = (config.storage.clone(), Arc::clone(clock));
     let opening = tokio::task::spawn_blocking(move || {
         let medium = Medium::File(settings.path.clone());
-        RedbStore::open_telling(medium, &settings, policies, clock, &(Arc::new(service::opening) as _))
+        RedbStore::open_telling(
+            medium,
+            &settings,
+            policies,
+            clock,
+            &(Arc::new(service::opening) as _),
+        )
     });
     let store = opening.await.context("opening the store")??;
     if store.recovered() > 0 {
