@@ -33,7 +33,7 @@ use crate::{queue, service, upkeep};
 pub mod conn;
 mod listen;
 
-use conn::{Limits, Peer};
+use conn::{Limits, Peer, Side};
 pub use listen::{Listener, SocketFile};
 
 /// How long, after the drain, what was cut may take to be recorded.
@@ -80,7 +80,7 @@ impl Bound {
         // It answers from the first moment: a repair of the file may take its time.
         let admin_stop = CancellationToken::new();
         let service = TowerToHyperService::new(admin::router(Arc::clone(&admin)));
-        let limits = Limits::from(&self.config.server);
+        let limits = Limits { side: Side::Operator, ..Limits::from(&self.config.server) };
         let serving = tokio::spawn(conn::serve(self.admin, limits, service, admin_stop.clone()));
         let ran = run(self.config, self.public, self.metrics, &admin.life, stop).await;
         admin_stop.cancel();
