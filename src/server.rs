@@ -36,7 +36,7 @@ mod drain;
 mod handed;
 mod listen;
 
-use conn::{Limits, Peer, Stop};
+use conn::{Limits, Peer, Side, Stop};
 use drain::{drain, end};
 pub use handed::Handed;
 pub use listen::Listener;
@@ -104,7 +104,7 @@ impl Bound {
         // It answers from the first moment: a repair of the file may take its time.
         let admin_stop = CancellationToken::new();
         let service = TowerToHyperService::new(admin::router(Arc::clone(&admin)));
-        let limits = Limits::from(&self.config.server);
+        let limits = Limits { side: Side::Operator, ..Limits::from(&self.config.server) };
         let serving = tokio::spawn(conn::serve(self.admin, limits, service, admin_stop.clone()));
         let running = Running { up: &admin.life, cut: self.cut, metrics: self.metrics };
         let ran = run(self.config, self.public, running, stop).await;
