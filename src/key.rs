@@ -10,6 +10,7 @@ use std::fmt;
 
 use aws_lc_rs::digest;
 use data_encoding::HEXLOWER;
+use http::HeaderName;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -183,6 +184,11 @@ impl Rule {
         let parts = spec.parts.iter().map(|text| Part::parse(text)).collect::<Result<_, _>>()?;
         let ignore = spec.ignore.iter().map(|text| ignored(text)).collect::<Result<_, _>>()?;
         Ok(Self { parts, fallback: spec.fallback, ignore })
+    }
+
+    /// The headers that a key may come from.
+    pub fn headers(&self) -> impl Iterator<Item = &HeaderName> {
+        self.parts.iter().filter_map(Part::header)
     }
 
     /// The key of `delivery`. `once` draws the id of an event that is told apart from no other.

@@ -30,6 +30,9 @@ impl Part {
         let kinds = "which is none of header:NAME, json:/pointer, form:NAME, query:NAME, signed:id";
         match text.split_once(':').ok_or_else(|| wrong(kinds))? {
             (_, "") => Err(wrong("which does not say where the part is")),
+            ("header", name) if name.contains('_') => {
+                Err(wrong("but headers with _ in their name are dropped: write -"))
+            },
             ("header", name) => HeaderName::try_from(name)
                 .map(Self::Header)
                 .map_err(|_invalid| wrong("which is no header's name")),
@@ -38,6 +41,14 @@ impl Part {
             ("query", name) => Ok(Self::Query(name.to_owned())),
             ("signed", "id") => Ok(Self::SignedId),
             _ => Err(wrong(kinds)),
+        }
+    }
+
+    /// The header that the part is in.
+    pub(super) fn header(&self) -> Option<&HeaderName> {
+        match self {
+            Self::Header(name) => Some(name),
+            Self::Json(_) | Self::Form(_) | Self::Query(_) | Self::SignedId => None,
         }
     }
 
