@@ -16,6 +16,7 @@ mod drain;
 mod failures;
 mod guards;
 mod hangup;
+mod hostile;
 mod mismatch;
 mod presets;
 mod queue;
