@@ -2,7 +2,6 @@
 //! provider's hanging up does not cancel, claim, deliver, settle, respond.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +28,10 @@ use crate::store::{Arrived, Payload, Seen, Unavailable};
 use crate::telemetry::{self, Outcome};
 use crate::time::Millis;
 use crate::verify::{Delivery, Verified};
+
+mod sender;
+
+pub use sender::Sender;
 
 /// Bytes of bodies in memory at once, of all requests; a further one is refused with 503.
 pub const BODIES_IN_FLIGHT: usize = 256 << 20;
@@ -120,11 +123,7 @@ impl Ingress {
     }
 
     /// Answers one request of a provider.
-    pub async fn receive(
-        self: Arc<Self>,
-        from: Option<IpAddr>,
-        request: Request<Incoming>,
-    ) -> Response {
+    pub async fn receive(self: Arc<Self>, from: Sender, request: Request<Incoming>) -> Response {
         let begun = Instant::now();
         let Some(gate) = self.gates.get(request.uri().path()).cloned() else {
             telemetry::lost(Outcome::NotFound);
@@ -171,7 +170,7 @@ impl Ingress {
     async fn admit(
         &self,
         gate: &Gate,
-        from: Option<IpAddr>,
+        from: Sender,
         request: Request<Incoming>,
     ) -> Result<(Claimable, Option<OwnedSemaphorePermit>, TaskTrackerToken), Turned> {
         if request.method() != Method::POST {
@@ -194,7 +193,7 @@ impl Ingress {
             let detail = format!("no key can be derived: {why}");
             Turned { reply: Reply::refuse(Outcome::Invalid, &detail), why: why.word() }
         })?;
-        Ok((claimable(gate, &verified, key, from), room, held))
+        Ok((claimable(gate, &verified, key, &from), room, held))
     }
 
     /// Draining begins nothing new.
@@ -428,7 +427,7 @@ impl Ingress {
 }
 
 /// What a claim needs of a verified delivery. Only a verified one gets here.
-fn claimable(gate: &Gate, verified: &Verified, key: Key, from: Option<IpAddr>) -> Claimable {
+fn claimable(gate: &Gate, verified: &Verified, key: Key, from: &Sender) -> Claimable {
     let delivery = verified.delivery();
     let mut sha256 = [0; 32];
     let hashed = digest::digest(&digest::SHA256, &delivery.body);
@@ -439,7 +438,7 @@ fn claimable(gate: &Gate, verified: &Verified, key: Key, from: Option<IpAddr>) -
         sha256,
         bytes: u64::try_from(delivery.body.len()).unwrap_or(u64::MAX),
     };
-    Claimable { copy, key, payload: Payload::new(delivery, from, false) }
+    Claimable { copy, key, payload: from.payload(delivery) }
 }
 
 /// The answer to a copy that does not lead.

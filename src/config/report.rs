@@ -4,10 +4,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 
 use super::values::{write_duration, write_size};
-use super::{Config, Log, LogFormat, Server, Source, Storage};
+use super::{Config, Log, LogFormat, Server, Source, Storage, Tls};
 use crate::preset;
 use crate::record::{Mode, OnMismatch, OnUnknown, Retry};
 
@@ -86,6 +87,16 @@ fn server(server: &Server) -> Section {
         ("listen", json!(server.listen.to_string())),
         ("admin", json!(server.admin.to_string())),
         ("admin_token", json!(server.admin_token.is_some())),
+        (
+            "tls",
+            server.tls.as_ref().map_or(json!(false), |Tls { cert, key }| {
+                json!({ "cert": cert.display().to_string(), "key": key.display().to_string() })
+            }),
+        ),
+        (
+            "trusted_proxies",
+            json!(server.trusted_proxies.iter().map(IpNet::to_string).collect::<Vec<_>>()),
+        ),
         ("header_timeout", length(server.header_timeout)),
         ("body_timeout", length(server.body_timeout)),
         ("idle_timeout", length(server.idle_timeout)),
@@ -192,6 +203,12 @@ fn warnings(config: &Config) -> Vec<String> {
             write_duration(config.server.drain),
             source.name,
             write_duration(source.timeout),
+        ));
+    }
+    warnings.extend(config.server.tls.iter().flat_map(Tls::warnings));
+    if let Some(all) = config.server.trusted_proxies.iter().find(|net| net.prefix_len() == 0) {
+        warnings.push(format!(
+            "server.trusted_proxies: {all} is everyone: any client can claim to be any other"
         ));
     }
     for source in &config.sources {

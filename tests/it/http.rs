@@ -14,9 +14,11 @@ mod drain;
 mod failures;
 mod hangup;
 mod mismatch;
+mod proxies;
 mod queue;
 mod received;
 mod refused;
+mod tls;
 mod unix;
 
 /// Sends every request at once, each over a connection that is open already. The answers

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -95,6 +96,20 @@ impl Site {
         let log = OpenOptions::new().create(true).append(true).open(self.log()).unwrap();
         let child = command(self, log).spawn().unwrap();
         Gateway { child, admin: self.admin }
+    }
+
+    /// Starts the binary as a service manager does that listens itself: `socket` is the file
+    /// descriptor 3, and the variables name the process that it is for.
+    pub(super) fn start_handed(&self, socket: &TcpListener) -> Gateway {
+        const HAND_OVER: &str = "export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=public; \
+                                 exec \"$0\" \"$@\" 3<&0 0</dev/null";
+        let log = OpenOptions::new().create(true).append(true).open(self.log()).unwrap();
+        let mut command = Command::new("/bin/sh");
+        command.arg("-c").arg(HAND_OVER).arg(env!("CARGO_BIN_EXE_oncegate"));
+        command.arg("--config").arg(&self.config).env_clear();
+        command.stdin(OwnedFd::from(socket.try_clone().unwrap()));
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        Gateway { child: command.spawn().unwrap(), admin: self.admin }
     }
 
     /// Starts the binary and waits until it is ready.
