@@ -38,7 +38,7 @@ mod handed;
 mod listen;
 mod tls;
 
-use conn::{Limits, Peer, Stop};
+use conn::{Limits, Peer, Side, Stop};
 use drain::{drain, end};
 pub use handed::Handed;
 pub use listen::Listener;
@@ -113,7 +113,7 @@ impl Bound {
         // It answers from the first moment: a repair of the file may take its time.
         let admin_stop = CancellationToken::new();
         let service = TowerToHyperService::new(admin::router(Arc::clone(&admin)));
-        let limits = Limits::from(&self.config.server);
+        let limits = Limits { side: Side::Operator, ..Limits::from(&self.config.server) };
         let serving = tokio::spawn(conn::serve(self.admin, limits, service, admin_stop.clone()));
         let mut renewing = JoinSet::new();
         if let Some(secured) = self.secured {

@@ -20,6 +20,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::response::IntoResponse as _;
 use http::HeaderValue;
 use http::header::CONNECTION;
 use hyper::body::Incoming;
@@ -37,18 +38,19 @@ use tokio_util::sync::CancellationToken;
 use super::listen::{Listener, Plain, Stream};
 use super::tls;
 use crate::config::Server;
+use crate::reply::Reply;
+use crate::telemetry::{self, Outcome};
 
 #[cfg(test)]
 mod tests;
 mod watch;
 
+#[doc(hidden)]
+pub mod door;
+
+pub use door::{MAX_HEAD, MAX_HEADERS, Side};
+use door::{Refusal, drop_underscored};
 use watch::{Busy, Watch, Watched};
-
-/// The most headers of one request; more is answered 431. Providers send up to 40.
-pub const MAX_HEADERS: usize = 64;
-
-/// The largest request head, in bytes; more is answered 431.
-pub const MAX_HEAD: usize = 64 * 1024;
 
 /// How long a client may take none of an answer's bytes.
 pub const WRITE_STALL: Duration = Duration::from_secs(30);
@@ -63,9 +65,11 @@ const BACKLOG: usize = 1024;
 /// Enough to see whether one more waits there.
 const BACKLOG_LOOK: Duration = Duration::from_millis(1);
 
-/// How long a connection may take for what, and how many there may be.
+/// What a listener takes: how long a connection may take for what, and how many there may be.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// Whose requests these are.
+    pub side: Side,
     /// From the first byte of a request (or the accept) to the end of its head.
     pub header_timeout: Duration,
     /// From the end of an answer to the first byte of the next request.
@@ -79,6 +83,7 @@ pub struct Limits {
 impl From<&Server> for Limits {
     fn from(server: &Server) -> Self {
         Self {
+            side: Side::Providers,
             header_timeout: server.header_timeout,
             idle_timeout: server.idle_timeout,
             write_stall: WRITE_STALL,
@@ -229,12 +234,19 @@ where
     let last = stop.asked;
     let answering = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
+        drop_underscored(request.headers_mut());
         let busy = Busy::start(&seen);
-        let answer = service.call(request);
+        let answer = match busy.refused() {
+            None => Ok(service.call(request)),
+            Some(refusal) => Err(refusal),
+        };
         let last = last.clone();
         async move {
-            let mut response = answer.await?;
-            if last.is_cancelled() {
+            let mut response = match answer {
+                Ok(answer) => answer.await?,
+                Err(refusal) => refuse(peer, limits.side, refusal),
+            };
+            if busy.is_the_last() || last.is_cancelled() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response.map(|body| busy.until_gone(body)))
@@ -256,15 +268,17 @@ where
     let mut shutting = false;
     let mut over = pin!(sleep_until(watch.deadline().unwrap_or_else(Instant::now)));
     let end = poll_fn(|cx| {
-        // A request that is here already comes before the end.
-        let mut polled = serving.as_mut().poll(cx);
-        if polled.is_pending() && !shutting && shut.as_mut().poll(cx).is_ready() {
+        loop {
+            // A request that is here already comes before the end, and a head that has begun
+            // to come is waited for: it gets an answer.
+            if let Poll::Ready(result) = serving.as_mut().poll(cx) {
+                return Poll::Ready(End::Closed(result));
+            }
+            if shutting || watch.has_part_of_a_head() || shut.as_mut().poll(cx).is_pending() {
+                break;
+            }
             shutting = true;
             serving.as_mut().graceful_shutdown();
-            polled = serving.as_mut().poll(cx);
-        }
-        if let Poll::Ready(result) = polled {
-            return Poll::Ready(End::Closed(result));
         }
         let Some(deadline) = watch.deadline() else { return Poll::Pending };
         if over.deadline() != deadline {
@@ -273,7 +287,31 @@ where
         over.as_mut().poll(cx).map(|()| End::Cut)
     });
     let end = end.await;
+    if let End::Closed(Err(error)) = &end
+        && error.is_parse()
+    {
+        // hyper has answered it, with a bare status.
+        count(limits.side, Outcome::Invalid);
+        tracing::info!(peer = ?peer.addr, %error, "refused");
+    }
     tracing::trace!(peer = ?peer.addr, %end, "connection ended");
+}
+
+/// The answer to a request that may not pass, with the line and the count that it leaves.
+fn refuse(peer: Peer, side: Side, refusal: Refusal) -> Response<Body> {
+    let outcome = if refusal == Refusal::Method { Outcome::Method } else { Outcome::Invalid };
+    let reply = Reply { status: refusal.status(), ..Reply::refuse(outcome, refusal.detail()) };
+    count(side, outcome);
+    let reason = refusal.word();
+    tracing::info!(peer = ?peer.addr, reason, status = reply.status, "refused");
+    reply.into_response()
+}
+
+/// Counts a request that reached no source; an operator's is no delivery.
+fn count(side: Side, outcome: Outcome) {
+    if side == Side::Providers {
+        telemetry::lost(outcome);
+    }
 }
 
 /// Why a connection ended.
