@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::SetOnce;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -39,7 +39,7 @@ mod listen;
 mod tls;
 
 use conn::{Limits, Peer, Side, Stop};
-use drain::{drain, end};
+use drain::{LAST_ANSWERS, drain, end};
 pub use handed::Handed;
 pub use listen::Listener;
 use tls::Secured;
@@ -158,6 +158,7 @@ async fn run(
             tracing::info!("stopped while the file was being opened");
             halt.asked.cancel();
             halt.shut.cancel();
+            end(accepting, Instant::now() + LAST_ANSWERS).await;
             return Ok(());
         },
     };
@@ -240,16 +241,19 @@ async fn accept(
     stop: Stop,
     proxies: Vec<IpNet>,
 ) {
+    let shut = stop.shut.clone();
     let service = service_fn(move |request: http::Request<Incoming>| {
-        let ingress = Arc::clone(&ingress);
+        let (ingress, shut) = (Arc::clone(&ingress), shut.clone());
         let peer = request.extensions().get::<Peer>();
         let address = peer.and_then(|peer| peer.addr).map(|address| address.ip());
         let tls = peer.is_some_and(|peer| peer.tls);
         let from = Sender::new(address, tls, request.headers(), &proxies);
         async move {
-            let answer: http::Response<Body> = match timeout(START_PATIENCE, ingress.wait()).await {
-                Ok(ingress) => Arc::clone(ingress).receive(from, request).await,
-                Err(_) => starting(),
+            let answer: http::Response<Body> = tokio::select! {
+                biased;
+                ingress = ingress.wait() => Arc::clone(ingress).receive(from, request).await,
+                () = shut.cancelled() => starting(),
+                () = sleep(START_PATIENCE) => starting(),
             };
             Ok::<_, Infallible>(answer)
         }

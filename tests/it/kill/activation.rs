@@ -1,7 +1,9 @@
 //! Restarts under load with a socket that the service manager keeps: nobody notices.
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -42,14 +44,14 @@ fn a_restart_by_socket_activation_under_load_fails_no_request_and_repeats_no_eve
         let socket = TcpListener::bind(site.public).unwrap();
         let load = Load::start(&site);
         for _ in 0..RESTARTS {
-            let mut gateway = site.start_handed(&socket);
+            let mut gateway = site.start_handed(&socket, None);
             site.wait_ready(&mut gateway).await;
             load.until_answered(ANSWERS).await;
             gateway.terminate();
             let ended = gateway.ended().await;
             assert_eq!(ended.code(), Some(0), "{}", site.said());
         }
-        let mut gateway = site.start_handed(&socket);
+        let mut gateway = site.start_handed(&socket, None);
         site.wait_ready(&mut gateway).await;
         load.until_answered(ANSWERS).await;
         let sent = load.finish().await;
@@ -68,6 +70,33 @@ fn a_restart_by_socket_activation_under_load_fails_no_request_and_repeats_no_eve
         println!("{} events, {} over kept connections: all once", sent.len(), kept.len());
         gateway.terminate();
         assert_eq!(gateway.ended().await.code(), Some(0), "{}", site.said());
+    });
+}
+
+#[test]
+fn an_admin_socket_that_is_handed_over_is_used_and_left_in_place() {
+    runtime().block_on(async {
+        let dir = tempfile::tempdir().unwrap();
+        let app = App::start(CALM).unwrap();
+        let site = Site::new(dir.path(), dir.path(), app.addr, &PLANS, "1MiB");
+        let public = TcpListener::bind(site.public).unwrap();
+        let path = dir.path().join("admin.sock");
+        let admin = UnixListener::bind(&path).unwrap();
+        let mut gateway = site.start_handed(&public, Some(&admin));
+        until("ready", SOON, async || {
+            assert!(gateway.runs(), "{}", site.said());
+            let mut stream = UnixStream::connect(&path).unwrap();
+            let request = b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+            stream.write_all(request).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            if answer.ends_with("ready\n") { Ok(()) } else { Err(answer) }
+        })
+        .await;
+        assert!(TcpStream::connect(site.admin).is_err(), "it listens at server.admin besides");
+        gateway.terminate();
+        assert_eq!(gateway.ended().await.code(), Some(0), "{}", site.said());
+        assert!(path.exists(), "the file of another's socket was removed");
     });
 }
 
@@ -145,7 +174,8 @@ impl Load {
     }
 }
 
-fn event(source: &Source, key: &str) -> Request<Full<Bytes>> {
+/// A signed event.
+pub(super) fn event(source: &Source, key: &str) -> Request<Full<Bytes>> {
     let mut delivery = Delivery {
         method: Method::POST,
         query: None,
