@@ -52,6 +52,9 @@ use watch::{Busy, Watch, Watched};
 /// How long a client may take none of an answer's bytes.
 pub const WRITE_STALL: Duration = Duration::from_secs(30);
 
+/// How long, after the last answer, what a client still sends is read to throw it away.
+pub const LINGER: Duration = Duration::from_secs(5);
+
 /// The pause after an accept failed for want of resources (file descriptors, memory):
 /// they come back when connections end, so asking again at once only burns the CPU.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -67,6 +70,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// How long a client may take none of an answer's bytes.
     pub write_stall: Duration,
+    /// How long a client may go on sending after its last answer.
+    pub linger: Duration,
     /// Connections at once, at least 1; more wait in the kernel's backlog.
     pub max_connections: usize,
 }
@@ -78,6 +83,7 @@ impl From<&Server> for Limits {
             header_timeout: server.header_timeout,
             idle_timeout: server.idle_timeout,
             write_stall: WRITE_STALL,
+            linger: LINGER,
             max_connections: server.max_connections,
         }
     }
@@ -178,7 +184,7 @@ async fn connection<S>(
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
 {
     let watch = Watch::new(limits);
-    let seen = Arc::clone(&watch);
+    let (seen, stops) = (Arc::clone(&watch), stop.clone());
     let answering = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
         drop_underscored(request.headers_mut());
@@ -187,12 +193,13 @@ async fn connection<S>(
             None => Ok(service.call(request)),
             Some(refusal) => Err(refusal),
         };
+        let stops = stops.clone();
         async move {
             let mut response = match answer {
                 Ok(answer) => answer.await?,
                 Err(refusal) => refuse(peer, limits.side, refusal),
             };
-            if busy.is_the_last() {
+            if busy.is_the_last() || stops.is_cancelled() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response.map(|body| busy.until_gone(body)))
