@@ -11,6 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, Method, Request};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
 
 use crate::claim::{Claims, Follower, Seat};
@@ -18,6 +19,7 @@ use crate::clock::{self, Clock};
 use crate::deliver::{matters, nominated, provider_answer};
 use crate::gate::{Gate, Life};
 use crate::key::Key;
+use crate::preset;
 use crate::record::{Copy, Finish, Label, Meets, Mode, Settled, Token, Verdict};
 use crate::reply::Reply;
 use crate::store::{Arrived, Payload, Seen, Unavailable};
@@ -79,7 +81,7 @@ impl Answered {
     }
 }
 
-/// A delivery turned away before it was claimed, and why, in a word for the log.
+/// A delivery answered before it was claimed, and why, in a word for the log.
 struct Turned {
     reply: Reply,
     why: &'static str,
@@ -139,7 +141,7 @@ impl Ingress {
         // The provider hanging up cancels nothing from here on.
         let ingress = Arc::clone(&self);
         let answered = self.life.tasks.spawn(async move {
-            let (claimable, room) = claimable;
+            let (claimable, room, _held) = claimable;
             let (id, key) = (claimable.copy.id.clone(), claimable.key.clone());
             let answered = ingress.claim(&gate, claimable).await;
             drop(room);
@@ -161,7 +163,7 @@ impl Ingress {
         gate: &Gate,
         from: Option<IpAddr>,
         request: Request<Incoming>,
-    ) -> Result<(Claimable, Held), Turned> {
+    ) -> Result<(Claimable, Held, TaskTrackerToken), Turned> {
         if request.method() != Method::POST {
             return Err(Turned::away(Outcome::Method, "a webhook is a POST"));
         }
@@ -169,7 +171,9 @@ impl Ingress {
         self.refuse_when_stopping()?;
         let limit = gate.source.max_body;
         let (delivery, room) = body::read(&self.bodies, limit, self.body_timeout, request).await?;
-        // A stop may have been asked for while the body came.
+        // A stop may have been asked for while the body came. Held before that is looked at, so
+        // that a drain waits for what passes here.
+        let held = self.life.tasks.token();
         self.refuse_when_stopping()?;
         let verified = gate.source.verifier.check(delivery, clock::wall()).map_err(|reason| {
             gate.meters.rejected(reason);
@@ -178,16 +182,19 @@ impl Ingress {
             Turned { reply, why: reason.word() }
         })?;
         gate.meters.seen(self.clock.now());
+        if let Some(greeting) = preset::greet(gate.source.handshakes, &verified) {
+            return Err(Turned { reply: Reply::greet(greeting), why: "no event" });
+        }
         let key = gate.source.key.derive(&verified, Uuid::new_v4).map_err(|why| {
             let detail = format!("no key can be derived: {why}");
             Turned { reply: Reply::refuse(Outcome::Invalid, &detail), why: why.word() }
         })?;
-        Ok((claimable(gate, &verified, key, from), room))
+        Ok((claimable(gate, &verified, key, from), room, held))
     }
 
     /// Draining begins nothing new.
     fn refuse_when_stopping(&self) -> Result<(), Turned> {
-        if self.life.stop.is_cancelled() {
+        if self.life.shut.is_cancelled() {
             return Err(Turned::away(Outcome::Unavailable, "the gateway is stopping"));
         }
         Ok(())
@@ -341,7 +348,9 @@ impl Ingress {
 /// that the application does.
 fn refuse_nominations(gate: &Gate, headers: &HeaderMap) -> Result<(), Turned> {
     let source = &gate.source;
-    let ours = || source.verifier.headers().chain(source.key.headers());
+    let families = || source.verify_spec.families.iter().map(|family| Some(family.as_str()));
+    let of_key = || std::iter::once(None).chain(families()).flat_map(|it| source.key.headers(it));
+    let ours = || source.verifier.headers().cloned().chain(of_key());
     let matters = |name: &str| {
         matters(name) || ours().any(|header| name.eq_ignore_ascii_case(header.as_str()))
     };

@@ -6,6 +6,7 @@
 //! the whole rule and the fallback applies; a value is never normalised; and no two
 //! different lists of parts share a text.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use aws_lc_rs::digest;
@@ -22,6 +23,7 @@ mod part;
 #[cfg(test)]
 mod tests;
 
+use json::Scalar;
 use part::Part;
 
 /// The longest text a key has, in bytes; a longer one is hashed.
@@ -38,7 +40,8 @@ pub const MAX_IGNORED: usize = 32;
 #[serde(deny_unknown_fields)]
 pub struct Spec {
     /// `header:NAME`, `json:/pointer`, `form:NAME`, `query:NAME`, or `signed:id`: the id that
-    /// the signature covers, whichever of the scheme's header sets it came in.
+    /// the signature covers, whichever of the scheme's header sets it came in. `*` in the name
+    /// of a header stands for the set that was verified.
     #[serde(default)]
     pub parts: Vec<String>,
     /// What applies when a part is missing or in doubt.
@@ -100,6 +103,39 @@ pub struct Rule {
     parts: Vec<Part>,
     fallback: Fallback,
     ignore: Vec<Vec<String>>,
+}
+
+/// Where a text is in a delivery, written as a part of a key is.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Place {
+    text: String,
+    part: Part,
+}
+
+impl Place {
+    /// The text there; nothing where a key's part would fail, or where it is no text.
+    pub fn find<'a>(&self, delivery: &'a Verified) -> Option<Cow<'a, str>> {
+        match self.part.read(delivery).ok()? {
+            Scalar::Text(text) => Some(text),
+            Scalar::Token(_) => None,
+        }
+    }
+}
+
+impl TryFrom<String> for Place {
+    type Error = SpecError;
+
+    fn try_from(text: String) -> Result<Self, SpecError> {
+        let part = Part::parse(&text)?;
+        Ok(Self { text, part })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 /// The identity of an event within its source.
@@ -168,27 +204,33 @@ impl fmt::Display for Unkeyed {
 impl Rule {
     /// Checks `spec`.
     pub fn new(spec: &Spec) -> Result<Self, SpecError> {
-        if spec.parts.len() > MAX_PARTS {
-            return Err(SpecError::new("parts", format!("has more than {MAX_PARTS} parts")));
-        }
-        if spec.parts.is_empty() && spec.fallback == Fallback::Reject {
-            return Err(SpecError::new("parts", "is empty, so every delivery would be refused"));
-        }
-        if !spec.ignore.is_empty() && spec.fallback != Fallback::Canonical {
-            return Err(SpecError::new("ignore", "goes with fallback = \"canonical\" only"));
-        }
-        if spec.ignore.len() > MAX_IGNORED {
-            let problem = format!("has more than {MAX_IGNORED} pointers");
-            return Err(SpecError::new("ignore", problem));
+        if let Some(mistake) = Self::mistakes(spec).into_iter().next() {
+            return Err(mistake);
         }
         let parts = spec.parts.iter().map(|text| Part::parse(text)).collect::<Result<_, _>>()?;
         let ignore = spec.ignore.iter().map(|text| ignored(text)).collect::<Result<_, _>>()?;
         Ok(Self { parts, fallback: spec.fallback, ignore })
     }
 
-    /// The headers that a key may come from.
-    pub fn headers(&self) -> impl Iterator<Item = &HeaderName> {
-        self.parts.iter().filter_map(Part::header)
+    /// Everything that is wrong with `spec`.
+    pub fn mistakes(spec: &Spec) -> Vec<SpecError> {
+        let mut mistakes = Vec::new();
+        let mut add = |field, problem: &str| mistakes.push(SpecError::new(field, problem));
+        if spec.parts.len() > MAX_PARTS {
+            add("parts", &format!("has more than {MAX_PARTS} parts"));
+        }
+        if spec.parts.is_empty() && spec.fallback == Fallback::Reject {
+            add("parts", "is empty, so every delivery would be refused");
+        }
+        if !spec.ignore.is_empty() && spec.fallback != Fallback::Canonical {
+            add("ignore", "goes with fallback = \"canonical\" only");
+        }
+        if spec.ignore.len() > MAX_IGNORED {
+            add("ignore", &format!("has more than {MAX_IGNORED} pointers"));
+        }
+        mistakes.extend(spec.parts.iter().filter_map(|text| Part::parse(text).err()));
+        mistakes.extend(spec.ignore.iter().filter_map(|text| ignored(text).err()));
+        mistakes
     }
 
     /// The key of `delivery`. `once` draws the id of an event that is told apart from no other.
@@ -216,6 +258,11 @@ impl Rule {
                 }
             },
         }
+    }
+
+    /// The headers that the rule reads, in the `family` of a scheme that has several.
+    pub fn headers(&self, family: Option<&str>) -> impl Iterator<Item = HeaderName> {
+        self.parts.iter().filter_map(move |part| part.header(family))
     }
 
     fn composed(&self, delivery: &Verified) -> Result<String, Unkeyed> {

@@ -30,7 +30,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::listen::{Listener, Stream};
@@ -58,6 +58,12 @@ pub const LINGER: Duration = Duration::from_secs(5);
 /// The pause after an accept failed for want of resources (file descriptors, memory):
 /// they come back when connections end, so asking again at once only burns the CPU.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections that the kernel keeps for us at most, as tokio asks it to.
+const BACKLOG: usize = 1024;
+
+/// Enough to see whether one more waits there.
+const BACKLOG_LOOK: Duration = Duration::from_millis(1);
 
 /// What a listener takes: how long a connection may take for what, and how many there may be.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +95,22 @@ impl From<&Server> for Limits {
     }
 }
 
+/// The two moments of a stop.
+#[derive(Clone, Debug)]
+pub struct Stop {
+    /// Nothing more is accepted, and every answer is its connection's last.
+    pub asked: CancellationToken,
+    /// Connections without a request are closed.
+    pub shut: CancellationToken,
+}
+
+impl From<CancellationToken> for Stop {
+    /// Both moments at once.
+    fn from(token: CancellationToken) -> Self {
+        Self { asked: token.clone(), shut: token }
+    }
+}
+
 /// Who is at the other end: an extension of every request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
@@ -96,45 +118,60 @@ pub struct Peer {
     pub addr: Option<SocketAddr>,
 }
 
-/// Accepts connections and answers their requests with `service`, until `stop`.
+/// Accepts connections and answers their requests with `service`, until a stop.
 ///
-/// From then on nothing is accepted, connections without a request are closed, and
-/// those with one end after its answer. Returns when all have ended; how long that may
-/// take is for the caller to bound. Dropping the future cuts every connection.
+/// Once it is asked for nothing more is accepted, and a connection ends after its next
+/// answer: a request that is on its way is served, and its client learns not to send
+/// another. Once `shut`, those without a request are closed. Returns when all have ended;
+/// how long that may take is for the caller to bound. Dropping the future cuts every
+/// connection.
 ///
 /// A panic in `service` ends the connection it happened on and nothing else.
 pub async fn serve<S>(
     listener: impl Into<Listener>,
     limits: Limits,
     service: S,
-    stop: CancellationToken,
+    stop: impl Into<Stop>,
 ) where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
     S: Clone + Send + 'static,
     S::Future: Send,
 {
-    let listener = listener.into();
+    let (listener, stop) = (listener.into(), stop.into());
     let permits = Arc::new(Semaphore::new(limits.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
     let mut connections = JoinSet::new();
+    let open = |connections: &mut JoinSet<()>, (stream, peer, permit)| {
+        let serving = connection(stream, peer, limits, service.clone(), stop.clone());
+        connections.spawn(async move {
+            serving.await;
+            drop::<OwnedSemaphorePermit>(permit);
+        });
+    };
     loop {
         tokio::select! {
             biased;
-            () = stop.cancelled() => break,
+            () = stop.asked.cancelled() => break,
             Some(ended) = connections.join_next() => report(ended),
             accepted = accept(&listener, &permits) => match accepted {
-                Ok((stream, peer, permit)) => {
-                    let serving = connection(stream, peer, limits, service.clone(), stop.clone());
-                    connections.spawn(async move {
-                        serving.await;
-                        drop(permit);
-                    });
-                },
+                Ok(accepted) => open(&mut connections, accepted),
                 Err(error) if is_of_one_connection(&error) => {},
                 Err(error) => {
                     tracing::error!(%error, "cannot accept connections");
-                    tokio::select! { () = sleep(ACCEPT_PAUSE) => {}, () = stop.cancelled() => break }
+                    tokio::select! {
+                        () = sleep(ACCEPT_PAUSE) => {},
+                        () = stop.asked.cancelled() => break,
+                    }
                 },
             },
+        }
+    }
+    if !listener.is_handed() && !stop.shut.is_cancelled() {
+        // Closing the socket resets what waits in its backlog: it is let in first.
+        for _ in 0..BACKLOG {
+            let Ok(Ok(accepted)) = timeout(BACKLOG_LOOK, accept(&listener, &permits)).await else {
+                break;
+            };
+            open(&mut connections, accepted);
         }
     }
     drop(listener);
@@ -173,18 +210,14 @@ fn report(ended: Result<(), JoinError>) {
     }
 }
 
-/// Serves one connection to its end, its deadline, or its last answer after `stop`.
-async fn connection<S>(
-    stream: Stream,
-    peer: Peer,
-    limits: Limits,
-    service: S,
-    stop: CancellationToken,
-) where
+/// Serves one connection to its end, its deadline, or its last answer of a stop.
+async fn connection<S>(stream: Stream, peer: Peer, limits: Limits, service: S, stop: Stop)
+where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
 {
     let watch = Watch::new(limits);
-    let (seen, stops) = (Arc::clone(&watch), stop.clone());
+    let seen = Arc::clone(&watch);
+    let last = stop.asked;
     let answering = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
         drop_underscored(request.headers_mut());
@@ -193,13 +226,13 @@ async fn connection<S>(
             None => Ok(service.call(request)),
             Some(refusal) => Err(refusal),
         };
-        let stops = stops.clone();
+        let last = last.clone();
         async move {
             let mut response = match answer {
                 Ok(answer) => answer.await?,
                 Err(refusal) => refuse(peer, limits.side, refusal),
             };
-            if busy.is_the_last() || stops.is_cancelled() {
+            if busy.is_the_last() || last.is_cancelled() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response.map(|body| busy.until_gone(body)))
@@ -217,22 +250,21 @@ async fn connection<S>(
             .header_read_timeout(None)
             .serve_connection(io, answering)
     );
-    let mut stopped = pin!(stop.cancelled());
-    let mut stopping = false;
+    let mut shut = pin!(stop.shut.cancelled());
+    let mut shutting = false;
     let mut over = pin!(sleep_until(watch.deadline().unwrap_or_else(Instant::now)));
     let end = poll_fn(|cx| {
         loop {
-            // A head that has begun to come is waited for: its request gets an answer.
-            if !stopping && stopped.as_mut().poll(cx).is_ready() && !watch.has_part_of_a_head() {
-                stopping = true;
-                serving.as_mut().graceful_shutdown();
-            }
+            // A request that is here already comes before the end, and a head that has begun
+            // to come is waited for: it gets an answer.
             if let Poll::Ready(result) = serving.as_mut().poll(cx) {
                 return Poll::Ready(End::Closed(result));
             }
-            if stopping || !stop.is_cancelled() || watch.has_part_of_a_head() {
+            if shutting || watch.has_part_of_a_head() || shut.as_mut().poll(cx).is_pending() {
                 break;
             }
+            shutting = true;
+            serving.as_mut().graceful_shutdown();
         }
         let Some(deadline) = watch.deadline() else { return Poll::Pending };
         if over.deadline() != deadline {

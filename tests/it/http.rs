@@ -15,6 +15,7 @@ mod failures;
 mod hangup;
 mod hostile;
 mod mismatch;
+mod presets;
 mod queue;
 mod received;
 mod refused;
