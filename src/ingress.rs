@@ -2,7 +2,6 @@
 //! provider's hanging up does not cancel, claim, deliver, settle, respond.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,8 +27,10 @@ use crate::time::Millis;
 use crate::verify::Verified;
 
 mod body;
+mod sender;
 
 use body::{Held, Room};
+pub use sender::Sender;
 
 /// Bytes of bodies in memory at once, of all requests. For a further one the unfinished body
 /// that has been coming longest gives way; where all are whole it is refused with 503.
@@ -110,11 +111,7 @@ impl Ingress {
     }
 
     /// Answers one request of a provider.
-    pub async fn receive(
-        self: Arc<Self>,
-        from: Option<IpAddr>,
-        request: Request<Incoming>,
-    ) -> Response {
+    pub async fn receive(self: Arc<Self>, from: Sender, request: Request<Incoming>) -> Response {
         let begun = Instant::now();
         let Some(gate) = self.gates.get(request.uri().path()).cloned() else {
             telemetry::lost(Outcome::NotFound);
@@ -161,7 +158,7 @@ impl Ingress {
     async fn admit(
         &self,
         gate: &Gate,
-        from: Option<IpAddr>,
+        from: Sender,
         request: Request<Incoming>,
     ) -> Result<(Claimable, Held, TaskTrackerToken), Turned> {
         if request.method() != Method::POST {
@@ -177,7 +174,7 @@ impl Ingress {
         self.refuse_when_stopping()?;
         let (at, bytes) = (clock::wall(), delivery.body.len());
         let verified = gate.source.verifier.check(delivery, at).map_err(|reason| {
-            gate.reject(Rejected { at, reason, from, bytes });
+            gate.reject(Rejected { at, reason, from: from.address, bytes });
             // The same for every reason: an attacker learns nothing from it.
             let reply = Reply::refuse(Outcome::Rejected, "the signature is missing or not valid");
             Turned { reply, why: reason.word() }
@@ -190,7 +187,7 @@ impl Ingress {
             let detail = format!("no key can be derived: {why}");
             Turned { reply: Reply::refuse(Outcome::Invalid, &detail), why: why.word() }
         })?;
-        Ok((claimable(gate, &verified, key, from), room, held))
+        Ok((claimable(gate, &verified, key, &from), room, held))
     }
 
     /// Draining begins nothing new.
@@ -363,7 +360,7 @@ fn refuse_nominations(gate: &Gate, headers: &HeaderMap) -> Result<(), Turned> {
 }
 
 /// What a claim needs of a verified delivery. Only a verified one gets here.
-fn claimable(gate: &Gate, verified: &Verified, key: Key, from: Option<IpAddr>) -> Claimable {
+fn claimable(gate: &Gate, verified: &Verified, key: Key, from: &Sender) -> Claimable {
     let delivery = verified.delivery();
     let mut sha256 = [0; 32];
     let hashed = digest::digest(&digest::SHA256, &delivery.body);
@@ -374,7 +371,7 @@ fn claimable(gate: &Gate, verified: &Verified, key: Key, from: Option<IpAddr>) -
         sha256,
         bytes: u64::try_from(delivery.body.len()).unwrap_or(u64::MAX),
     };
-    Claimable { copy, key, payload: Payload::new(delivery, from, false) }
+    Claimable { copy, key, payload: from.payload(delivery) }
 }
 
 /// The answer to a copy that does not lead.
