@@ -52,18 +52,21 @@ pub enum Fallback {
     Reject,
     /// Each delivery is an event of its own.
     None,
+    /// Each run is an event: deliveries of equal bytes that wait for a run share it.
+    Coalesce,
 }
 
 impl TryFrom<String> for Fallback {
     type Error = String;
 
     fn try_from(word: String) -> Result<Self, String> {
-        let have = "body, reject and none";
+        let have = "body, reject, none and coalesce";
         match word.as_str() {
             "body" => Ok(Self::Body),
             "reject" => Ok(Self::Reject),
             "none" => Ok(Self::None),
-            "canonical" | "coalesce" => {
+            "coalesce" => Ok(Self::Coalesce),
+            "canonical" => {
                 Err(format!("fallback \"{word}\" is not in this version, which has {have}"))
             },
             _ => Err(format!("unknown fallback \"{word}\": there are {have}")),
@@ -77,6 +80,7 @@ impl From<Fallback> for &'static str {
             Fallback::Body => "body",
             Fallback::Reject => "reject",
             Fallback::None => "none",
+            Fallback::Coalesce => "coalesce",
         }
     }
 }
@@ -177,11 +181,14 @@ impl Rule {
         match self.fallback {
             Fallback::None => Ok(Key::from_full(format!("=once.{}", once()))),
             Fallback::Reject => Err(reason.unwrap_or(Unkeyed::Missing)),
-            Fallback::Body => match delivery.delivery().body.as_ref() {
-                [] => Err(Unkeyed::NoBody),
-                body => Ok(Key::from_full(format!("=body.{}", sha256(body)))),
-            },
+            Fallback::Body => of_body("body", delivery),
+            Fallback::Coalesce => of_body("signal", delivery),
         }
+    }
+
+    /// Whether deliveries with equal bodies have equal keys, whatever their headers and query.
+    pub fn reads_only_the_body(&self) -> bool {
+        self.parts.iter().all(Part::is_of_the_body)
     }
 
     fn composed(&self, delivery: &Verified) -> Result<String, Unkeyed> {
@@ -196,7 +203,20 @@ impl Rule {
     }
 }
 
+fn of_body(kind: &str, delivery: &Verified) -> Result<Key, Unkeyed> {
+    match delivery.delivery().body.as_ref() {
+        [] => Err(Unkeyed::NoBody),
+        body => Ok(Key::from_full(format!("={kind}.{}", sha256(body)))),
+    }
+}
+
 impl Key {
+    /// Whether two deliveries with this key are one event, whenever they come: not so for
+    /// `none` and `coalesce`.
+    pub fn identifies(&self) -> bool {
+        !self.text.starts_with("=once.") && !self.text.starts_with("=signal.")
+    }
+
     fn from_full(full: String) -> Self {
         if full.len() <= MAX_TEXT {
             Self { text: full, long: None }

@@ -121,7 +121,7 @@ async fn run(
         stop: halt,
         cut: CancellationToken::new(),
     };
-    let gates = gates(&config)?;
+    let gates = gates(&config, &store)?;
     let body_timeout = config.server.body_timeout;
     let receives = Ingress::new(&gates, life.clone(), Arc::clone(&clock), body_timeout);
 
@@ -150,21 +150,23 @@ async fn run(
     }
 }
 
-fn gates(config: &Config) -> anyhow::Result<Vec<Arc<Gate>>> {
+fn gates(config: &Config, store: &RedbStore) -> anyhow::Result<Vec<Arc<Gate>>> {
     let trust = Trust::default();
     let gate = |source: &Arc<Source>| {
         let told = || format!("sources.{}.target", source.name);
-        Gate::new(Arc::clone(source), &trust).map(Arc::new).with_context(told)
+        Gate::new(Arc::clone(source), store.old_keys(&source.name), &trust)
+            .map(Arc::new)
+           .with_context(told)
     };
     config.sources.iter().map(gate).collect()
 }
 
 async fn open(config: &Config, clock: &Arc<Clock>) -> anyhow::Result<Arc<RedbStore>> {
-    let policies: BTreeMap<_, _> =
-        config.sources.iter().map(|it| (it.name.clone(), it.policy.clone())).collect();
+    let sources: BTreeMap<_, _> =
+        config.sources.iter().map(|it| (it.name.clone(), it.as_ref().into())).collect();
     let (settings, clock) = (config.storage.clone(), Arc::clone(clock));
     let opening = tokio::task::spawn_blocking(move || {
-        RedbStore::open(Medium::File(settings.path.clone()), &settings, policies, clock)
+        RedbStore::open(Medium::File(settings.path.clone()), &settings, sources, clock)
     });
     let store = opening.await.context("opening the store")??;
     if store.recovered() > 0 {

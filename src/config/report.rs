@@ -130,7 +130,7 @@ fn source(source: &Source) -> Section {
         OnMismatch::Refuse => "refuse",
         OnMismatch::Ignore => "ignore",
     };
-    let rows = vec![
+    let mut rows = vec![
         ("provider", json!(source.provider)),
         ("secrets", json!(source.secrets)),
         ("path", json!(source.path)),
@@ -148,6 +148,9 @@ fn source(source: &Source) -> Section {
         ("on_mismatch", json!(on_mismatch)),
         ("signed", json!(source.signer.is_some())),
     ];
+    if !source.was.is_empty() {
+        rows.push(("was", json!(source.was)));
+    }
     Section { name: vec!["sources".to_owned(), source.name.clone()], rows }
 }
 

@@ -10,20 +10,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use redb::{Database, ReadableDatabase as _};
+use redb::{Database, ReadOnlyTable, ReadableDatabase as _};
 use tokio::sync::oneshot;
 
 use super::file::{Medium, OpenError};
+use super::rules::{Rules, SourceRules};
 use super::tables::{self, Failure, Found, Place};
 use super::totals::Totals;
-use super::verbs::{Rules, transact};
+use super::verbs::transact;
 use super::writer::{Lanes, Op, Reply, Shared, Writer};
 use super::{Arrived, Health, Payload, Seen, Stats, Store, Story, Swept, Taken, Unavailable};
-use super::{check, codec, mend};
+use super::{check, codec, mend, orphans, signals};
 use crate::clock::Clock;
-use crate::config;
+use crate::{config, key};
 use crate::record::{
-    self, Act, Copy, Finish, KEPT_COPIES, Label, Meets, Policy, Refused, Settled, Settlement, Token,
+    self, Act, Copy, Event, Finish, KEPT_COPIES, Label, Meets, Refused, Settled, Settlement, Token,
 };
 use crate::time::Millis;
 
@@ -46,6 +47,8 @@ pub struct RedbStore {
     reserve: u64,
     /// What the start found in flight and settled as unknown.
     recovered: usize,
+    /// By source, the key rules of before that copies are still looked up by.
+    old_keys: BTreeMap<String, Vec<key::Spec>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -60,12 +63,12 @@ impl RedbStore {
     pub fn open(
         medium: Medium,
         settings: &config::Storage,
-        policies: BTreeMap<String, Policy>,
+        sources: BTreeMap<String, SourceRules>,
         clock: Arc<Clock>,
     ) -> Result<Self, OpenError> {
         let name = format!("{medium:?}");
         // redb may panic on a damaged page; so may the first look at the tables.
-        let open = || Self::try_open(medium, settings, policies, clock);
+        let open = || Self::try_open(medium, settings, sources, clock);
         catch_unwind(AssertUnwindSafe(open))
             .unwrap_or_else(|_| Err(OpenError::Damaged(name, "redb panicked".to_owned())))
     }
@@ -73,17 +76,17 @@ impl RedbStore {
     fn try_open(
         medium: Medium,
         settings: &config::Storage,
-        policies: BTreeMap<String, Policy>,
+        sources: BTreeMap<String, SourceRules>,
         clock: Arc<Clock>,
     ) -> Result<Self, OpenError> {
         let db = medium.open(settings)?;
         let damaged = |cause: Failure| OpenError::Damaged(format!("{medium:?}"), cause.to_string());
         let mut totals = mend::read_totals(&db).map_err(damaged)?;
         let last_seen = totals.seen;
-        let rules = Arc::new(Rules::new(policies, clock));
+        let rules = Arc::new(Rules::new(sources, clock));
         rules.clock_in_doubt.store(in_doubt(last_seen, rules.clock.now()), Ordering::Relaxed);
         rules.clock.not_before(last_seen);
-        let recovered = recover(&db, &mut totals, &rules).map_err(damaged)?;
+        let (recovered, old_keys) = recover(&db, &mut totals, &rules).map_err(damaged)?;
 
         let shared = Arc::new(Shared::new(db, totals));
         let (lanes, writer) = Writer::new(
@@ -105,6 +108,7 @@ impl RedbStore {
             disk_low: AtomicBool::new(false),
             reserve: settings.reserve,
             recovered,
+            old_keys,
             thread: Mutex::new(Some(thread)),
         })
     }
@@ -112,6 +116,11 @@ impl RedbStore {
     /// How many attempts of another boot were settled as unknown at start.
     pub fn recovered(&self) -> usize {
         self.recovered
+    }
+
+    /// The key rules that `source` had before, and that find copies of older events.
+    pub fn old_keys(&self, source: &str) -> &[key::Spec] {
+        self.old_keys.get(source).map_or(&[], Vec::as_slice)
     }
 
     /// Whether the clock may be wrong: at start it was more than 24 hours away from the last
@@ -147,7 +156,7 @@ impl RedbStore {
     /// Lists what does not fit together in the file: a walk over all of it, as of one
     /// commit. On a busy store the file grows while it runs.
     pub fn check(&self) -> Result<Vec<String>, Unavailable> {
-        self.read(|db| check::check(&db.begin_read()?, self.rules.boot))
+        self.read(|db| check::check(&db.begin_read()?, &self.rules))
     }
 
     /// The stored bytes of an event: its body in slot 0, kept copies in slots 1 to 3. What
@@ -156,7 +165,7 @@ impl RedbStore {
         self.read(|db| {
             let txn = db.begin_read()?;
             let (keys, events) = (txn.open_table(tables::KEYS)?, txn.open_table(tables::EVENTS)?);
-            let Found::Event(seq, _) = tables::find(&keys, &events, id)? else {
+            let Found::Event(seq, _) = self.find_named(&keys, &events, id)?.1 else {
                 return Ok(Vec::new());
             };
             let payloads = txn.open_table(tables::PAYLOADS)?;
@@ -188,11 +197,22 @@ impl RedbStore {
     fn read_arrival(&self, db: &Database, copy: &Copy) -> Result<Option<Arrived>, Failure> {
         let txn = db.begin_read()?;
         let (keys, events) = (txn.open_table(tables::KEYS)?, txn.open_table(tables::EVENTS)?);
-        let Found::Event(seq, event) = tables::find(&keys, &events, &copy.id)? else {
-            return Ok(None);
-        };
         let cx = self.rules.context(&copy.id, Token::default(), self.rules.clock.now());
-        let change = record::arrive(Some(&event), copy, &cx);
+        let signals = self.rules.signals(&copy.id);
+        let (seq, change) = if signals.is_empty() {
+            let Some((seq, event)) = self.find_copied(&keys, &events, copy)? else {
+                return Ok(None);
+            };
+            (seq, record::arrive(Some(&event), copy, &cx))
+        } else {
+            let rows = txn.open_table(tables::SIGNALS)?;
+            let Some((newest, open)) = signals::read_runs(&rows, &events, &signals)? else {
+                return Ok(None);
+            };
+            let change =
+                record::join(newest.as_ref().map(|(_, run)| run), open.as_ref(), copy, &cx);
+            (newest.map(|(seq, _)| seq).unwrap_or_default(), change)
+        };
         if !change.is_none() {
             return Ok(None);
         }
@@ -206,14 +226,67 @@ impl RedbStore {
         Ok(Some(Arrived { arrival: change.reply, answer }))
     }
 
+    /// The event of `id` under the names of its source, in order, and its own id.
+    fn find_named(
+        &self,
+        keys: &ReadOnlyTable<&'static str, &'static [u8]>,
+        events: &ReadOnlyTable<u64, &'static [u8]>,
+        id: &str,
+    ) -> Result<(String, Found), Failure> {
+        for id in self.rules.ids(id) {
+            match tables::find(keys, events, &id)? {
+                Found::Nothing => {},
+                found => return Ok((id, found)),
+            }
+        }
+        Ok((id.to_owned(), Found::Nothing))
+    }
+
+    /// The event that a copy is one of, if it is there and can be read.
+    fn find_copied(
+        &self,
+        keys: &ReadOnlyTable<&'static str, &'static [u8]>,
+        events: &ReadOnlyTable<u64, &'static [u8]>,
+        copy: &Copy,
+    ) -> Result<Option<(u64, Box<Event>)>, Failure> {
+        let mut found = self.find_named(keys, events, &copy.id)?.1;
+        if let (Found::Nothing, Some(earlier)) = (&found, &copy.earlier) {
+            found = tables::find(keys, events, earlier)?;
+        }
+        Ok(match found {
+            Found::Event(seq, event) => Some((seq, event)),
+            Found::Nothing | Found::Damaged(_) => None,
+        })
+    }
+
+    fn read_event(&self, db: &Database, id: &str) -> Result<Option<Event>, Failure> {
+        let txn = db.begin_read()?;
+        let (keys, events) = (txn.open_table(tables::KEYS)?, txn.open_table(tables::EVENTS)?);
+        Ok(match self.find_named(&keys, &events, id)? {
+            (_, Found::Nothing) => None,
+            (_, Found::Event(_, event)) => Some(*event),
+            (id, Found::Damaged(_)) => record::damaged(&id, 0, 0, self.rules.clock.now()).event,
+        })
+    }
+
+    fn read_body(&self, db: &Database, id: &str) -> Result<Option<Payload>, Failure> {
+        let txn = db.begin_read()?;
+        let (keys, events) = (txn.open_table(tables::KEYS)?, txn.open_table(tables::EVENTS)?);
+        let (_, Found::Event(seq, _)) = self.find_named(&keys, &events, id)? else {
+            return Ok(None);
+        };
+        let payload = check::payload(&txn.open_table(tables::PAYLOADS)?, seq, 0)?;
+        Ok(payload.and_then(Result::ok))
+    }
+
     fn read_story(&self, db: &Database, id: &str) -> Result<Option<Story>, Failure> {
         let txn = db.begin_read()?;
         let (keys, events) = (txn.open_table(tables::KEYS)?, txn.open_table(tables::EVENTS)?);
-        let (seq, event) = match tables::find(&keys, &events, id)? {
-            Found::Nothing => return Ok(None),
-            Found::Event(seq, event) => (seq, *event),
-            Found::Damaged(seq) => {
-                let held = record::damaged(id, 0, 0, self.rules.clock.now()).event;
+        let (seq, event) = match self.find_named(&keys, &events, id)? {
+            (_, Found::Nothing) => return Ok(None),
+            (_, Found::Event(seq, event)) => (seq, *event),
+            (id, Found::Damaged(seq)) => {
+                let held = record::damaged(&id, 0, 0, self.rules.clock.now()).event;
                 (seq.unwrap_or_default(), held.ok_or(Failure::Nothing)?)
             },
         };
@@ -223,21 +296,38 @@ impl RedbStore {
             Some(Finish::Answered) => tables::answer(&txn.open_table(tables::ANSWERS)?, seq)?.ok(),
             _ => None,
         };
-        Ok(Some(Story { event, entries, damaged_entries, deliveries, answer }))
+        let source = self.rules.configured(event.source()).map(str::to_owned);
+        Ok(Some(Story { event, source, entries, damaged_entries, deliveries, answer }))
     }
 
     fn read_oldest(&self, db: &Database) -> Result<Vec<(String, Millis)>, Failure> {
         let agenda = db.begin_read()?.open_table(tables::AGENDA)?;
         let place = Place::Queued.number();
         let mut oldest = Vec::new();
-        for source in self.rules.policies.keys() {
-            let range =
-                (source.as_str(), place, 0, 0)..=(source.as_str(), place, u64::MAX, u64::MAX);
-            if let Some(row) = agenda.range(range)?.next() {
-                oldest.push((source.clone(), Millis(row?.0.value().2)));
+        for source in self.rules.sources.keys() {
+            let mut first: Option<Millis> = None;
+            for name in self.rules.names(source) {
+                let range = (name, place, 0, 0)..=(name, place, u64::MAX, u64::MAX);
+                if let Some(row) = agenda.range(range)?.next() {
+                    let due = Millis(row?.0.value().2);
+                    first = Some(first.map_or(due, |first| first.min(due)));
+                }
             }
+            oldest.extend(first.map(|due| (source.clone(), due)));
         }
         Ok(oldest)
+    }
+
+    /// Events by the source that they belong to now, and state.
+    fn counts(&self, totals: &Totals) -> Vec<(String, Label, u64)> {
+        let mut counts: BTreeMap<(&str, Label), u64> = BTreeMap::new();
+        for (name, label, count) in totals.all() {
+            if let Some(source) = self.rules.configured(name) {
+                let sum = counts.entry((source, label)).or_default();
+                *sum = sum.saturating_add(count);
+            }
+        }
+        counts.into_iter().map(|((source, label), n)| (source.to_owned(), label, n)).collect()
     }
 
     async fn reply<T>(
@@ -337,12 +427,21 @@ impl Store for RedbStore {
         self.read(|db| self.read_story(db, id))
     }
 
+    fn event(&self, id: &str) -> Result<Option<Event>, Unavailable> {
+        self.read(|db| self.read_event(db, id))
+    }
+
+    fn body(&self, id: &str) -> Result<Option<Payload>, Unavailable> {
+        self.read(|db| self.read_body(db, id))
+    }
+
     fn stats(&self) -> Stats {
         let now = self.rules.clock.now();
         let oldest = self.read(|db| self.read_oldest(db)).unwrap_or_default();
         let totals = self.shared.totals.lock();
         Stats {
-            counts: totals.all().map(|(s, label, n)| (s.to_owned(), label, n)).collect(),
+            counts: self.counts(&totals),
+            orphaned: orphans::of(&totals, |name| self.rules.configured(name).is_none()),
             oldest: oldest.into_iter().map(|(source, due)| (source, now.since(due))).collect(),
             bytes: self.medium.bytes(),
         }
@@ -385,11 +484,16 @@ fn in_doubt(last_seen: Millis, now: Millis) -> bool {
     last_seen != Millis::default() && apart > CLOCK_GAP
 }
 
-fn recover(db: &Database, totals: &mut Totals, rules: &Rules) -> Result<usize, Failure> {
+/// Settles what another boot left in flight and compares the key rules with the stored ones.
+fn recover(
+    db: &Database,
+    totals: &mut Totals,
+    rules: &Rules,
+) -> Result<(usize, BTreeMap<String, Vec<key::Spec>>), Failure> {
     let txn = db.begin_write()?;
-    let mut recovered = 0;
+    let mut recovered = (0, BTreeMap::new());
     *totals = transact(txn, rules, totals.clone(), |batch| {
-        recovered = batch.recover()?;
+        recovered = (batch.recover()?, batch.remember_keys()?);
         Ok(())
     })?;
     Ok(recovered)

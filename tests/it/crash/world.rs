@@ -67,6 +67,7 @@ pub(super) fn delivery(id: &str, body: &[u8]) -> (Copy, Payload) {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body);
     let copy = Copy {
         id: id.to_owned(),
+        earlier: None,
         long: None,
         sha256: digest.as_ref().try_into().unwrap(),
         bytes: body.len() as u64,
@@ -123,7 +124,14 @@ impl Snapshot {
         }
         let policies = policies();
         let policy = &policies[self.event.source()];
-        let cx = Context { now, policy, token: Token(0), boot: Boot(0), draw: 0.0 };
+        let cx = Context {
+            now,
+            policy,
+            token: Token(0),
+            orphaned: false,
+            boot: Boot(0),
+            draw: 0.0,
+        };
         let settlement = Settlement {
             verdict: Verdict::Unknown,
             answer: None,
