@@ -156,7 +156,7 @@ fn gates(config: &Config, store: &RedbStore) -> anyhow::Result<Vec<Arc<Gate>>> {
         let told = || format!("sources.{}.target", source.name);
         Gate::new(Arc::clone(source), store.old_keys(&source.name), &trust)
             .map(Arc::new)
-           .with_context(told)
+            .with_context(told)
     };
     config.sources.iter().map(gate).collect()
 }

@@ -160,7 +160,14 @@ impl Desk {
 
     fn operate(&mut self, act: Act) -> Result<Label, Refused> {
         let token = Token(self.drawn + 1);
-        let cx = Context { now: self.now, policy: &self.policy, token, boot: Boot(1), orphaned: false, draw: 0.5 };
+        let cx = Context {
+            now: self.now,
+            policy: &self.policy,
+            token,
+            boot: Boot(1),
+            orphaned: false,
+            draw: 0.5,
+        };
         let change = operate(self.event.as_ref(), act, "because", &cx)?;
         self.event = change.event;
         self.writes = change.writes;
@@ -173,7 +180,14 @@ impl Desk {
 
     fn expire(&self) -> Expiry {
         let token = Token(self.drawn + 1);
-        let cx = Context { now: self.now, policy: &self.policy, token, boot: Boot(1), orphaned: false, draw: 0.5 };
+        let cx = Context {
+            now: self.now,
+            policy: &self.policy,
+            token,
+            boot: Boot(1),
+            orphaned: false,
+            draw: 0.5,
+        };
         expire(self.event(), &cx)
     }
 

@@ -100,8 +100,7 @@ impl Walk<'_> {
         let listed = self.agenda.get((event.source(), place, at, seq))?.is_some();
         self.expect(listed, id, "the agenda does not have it where it stands");
         let orphaned = self.rules.configured(event.source()).is_none();
-        let ours =
-            !matches!(event.state, State::InFlight { boot } if boot != self.rules.boot);
+        let ours = !matches!(event.state, State::InFlight { boot } if boot != self.rules.boot);
         self.expect(ours || orphaned, id, "in flight under another boot");
         self.run(seq, event)?;
         self.bodies(seq, event)?;

@@ -151,4 +151,3 @@ fn tell(source: &str, own: Option<&KeyRules>, before: &[KeyRules], now: &KeyRule
         tracing::warn!(source, "only the newest {OLD_RULES} of its old key rules are remembered");
     }
 }
-

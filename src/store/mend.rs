@@ -13,11 +13,11 @@ use redb::{
     Value, WriteTransaction,
 };
 
-use super::{codec, key_rules};
 use super::tables::{
     self, ANSWERS, DELIVERIES, EVENTS, Failure, KEYS, META, PAYLOADS, Place, STORY, Tables,
 };
 use super::totals::Totals;
+use super::{codec, key_rules};
 use crate::record::Event;
 
 /// Numbers skipped when the counter had to be counted anew.

@@ -22,11 +22,11 @@ use super::writer::{Lanes, Op, Reply, Shared, Writer};
 use super::{Arrived, Health, Payload, Seen, Stats, Store, Story, Swept, Taken, Unavailable};
 use super::{check, codec, mend, orphans, signals};
 use crate::clock::Clock;
-use crate::{config, key};
 use crate::record::{
     self, Act, Copy, Event, Finish, KEPT_COPIES, Label, Meets, Refused, Settled, Settlement, Token,
 };
 use crate::time::Millis;
+use crate::{config, key};
 
 /// Claims that may wait for the writer; a further one is refused at once.
 const CLAIMS_WAITING: usize = 4096;

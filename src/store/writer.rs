@@ -25,13 +25,15 @@ use tokio::time::Instant;
 
 use super::codec::Encoded;
 use super::file::Medium;
+use super::rules::Rules;
 use super::tables::Failure;
 use super::totals::Totals;
-use super::rules::Rules;
 use super::verbs::{Batch, transact};
 use super::{Arrived, Deliveries, Health, Swept, Taken, Unavailable};
 use crate::config;
-use crate::record::{Act, Arrival, Copy, Label, Meets, Refused, Settled, Settlement, Token, Verdict};
+use crate::record::{
+    Act, Arrival, Copy, Label, Meets, Refused, Settled, Settlement, Token, Verdict,
+};
 use crate::telemetry;
 
 /// Operations in one transaction: bounds how long a claim waits for its batch.
