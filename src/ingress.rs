@@ -15,21 +15,22 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
 
-use crate::claim::{Claims, Follower, Leader, Seat};
+use crate::claim::{Claims, Follower, Seat};
 use crate::clock::{self, Clock};
-use crate::deliver::provider_answer;
 use crate::gate::{Gate, Life};
 use crate::key::Key;
-use crate::record::{Copy, Finish, Label, Meets, Mode, Settled, Token, Verdict, signal_of};
+use crate::preset;
+use crate::record::{Copy, Finish, Meets, Mode, Token};
 use crate::reply::Reply;
 use crate::store::{Arrived, Payload, Seen, Unavailable};
 use crate::telemetry::{self, Outcome};
 use crate::time::Millis;
 use crate::verify::{Delivery, Verified};
 
-mod begin;
+mod lead;
 
 /// Bytes of bodies in memory at once, of all requests; a further one is refused with 503.
 pub const BODIES_IN_FLIGHT: usize = 256 << 20;
@@ -97,7 +98,7 @@ struct Read {
     room: Option<OwnedSemaphorePermit>,
 }
 
-/// A delivery turned away before it was claimed, and why, in a word for the log.
+/// A delivery answered before it was claimed, and why, in a word for the log.
 struct Turned {
     reply: Reply,
     why: &'static str,
@@ -157,7 +158,7 @@ impl Ingress {
         // The provider hanging up cancels nothing from here on.
         let ingress = Arc::clone(&self);
         let answered = self.life.tasks.spawn(async move {
-            let (claimable, room) = claimable;
+            let (claimable, room, _held) = claimable;
             let (id, key) = (claimable.copy.id.clone(), claimable.key.clone());
             let answered = ingress.claim(&gate, claimable).await;
             drop(room);
@@ -180,13 +181,15 @@ impl Ingress {
         gate: &Gate,
         from: Option<IpAddr>,
         request: Request<Incoming>,
-    ) -> Result<(Claimable, Option<OwnedSemaphorePermit>), Turned> {
+    ) -> Result<(Claimable, Option<OwnedSemaphorePermit>, TaskTrackerToken), Turned> {
         if request.method() != Method::POST {
             return Err(Turned::away(Outcome::Method, "a webhook is a POST"));
         }
         self.refuse_when_stopping()?;
         let Read { delivery, room } = self.read(gate, request).await?;
-        // A stop may have been asked for while the body came.
+        // A stop may have been asked for while the body came. Held before that is looked at, so
+        // that a drain waits for what passes here.
+        let held = self.life.tasks.token();
         self.refuse_when_stopping()?;
         let verified = gate.source.verifier.check(delivery, clock::wall()).map_err(|reason| {
             gate.meters.rejected(reason);
@@ -195,6 +198,9 @@ impl Ingress {
             Turned { reply, why: reason.word() }
         })?;
         gate.meters.seen(self.clock.now());
+        if let Some(greeting) = preset::greet(gate.source.handshakes, &verified) {
+            return Err(Turned { reply: Reply::greet(greeting), why: "no event" });
+        }
         let key = gate.source.key.derive(&verified, Uuid::new_v4).map_err(|why| {
             let detail = format!("no key can be derived: {why}");
             Turned { reply: Reply::refuse(Outcome::Invalid, &detail), why: why.word() }
@@ -205,12 +211,12 @@ impl Ingress {
         })?;
         let mut claimable = claimable(gate, &verified, key, from);
         claimable.copy.earlier = earlier;
-        Ok((claimable, room))
+        Ok((claimable, room, held))
     }
 
     /// Draining begins nothing new.
     fn refuse_when_stopping(&self) -> Result<(), Turned> {
-        if self.life.stop.is_cancelled() {
+        if self.life.shut.is_cancelled() {
             return Err(Turned::away(Outcome::Unavailable, "the gateway is stopping"));
         }
         Ok(())
@@ -279,7 +285,7 @@ impl Ingress {
                 }
             }
         });
-        tokio::spawn(self.life.stop.clone().run_until_cancelled_owned(read));
+        tokio::spawn(self.life.shut.clone().run_until_cancelled_owned(read));
     }
 
     /// Takes room for `bytes` more of a body.
@@ -331,54 +337,6 @@ impl Ingress {
             gate.release(&self.life, &arrived.arrival.id, lead).await;
         }
         answer(gate, arrived)
-    }
-
-    /// Steps 4 to 6 for the copy that leads: a slot, the claim, the attempt, its result.
-    /// The second reply is what the copies get, where that differs.
-    async fn lead(
-        &self,
-        gate: &Gate,
-        copy: Copy,
-        payload: Payload,
-        leader: &mut Leader<Led>,
-    ) -> (Answered, Option<Reply>) {
-        let (arrived, slot) = match self.begin(gate, copy, &payload).await {
-            Ok(begun) => begun,
-            Err(reply) => return (Answered::new(reply), None),
-        };
-        let Meets::Lead(lead) = &arrived.arrival.meets else {
-            return (answer(gate, arrived), None);
-        };
-        let id = &arrived.arrival.id;
-        if signal_of(id).is_some() {
-            // Who comes once the attempt has begun is owed a later one.
-            leader.depart();
-        }
-        let ended = gate.attempt(&self.life, id, lead, payload, Some(slot)).await;
-        let mut reply = provider_answer(&ended.report);
-        let mut for_copies = None;
-        match (ended.report.settlement.verdict, ended.settled) {
-            (Verdict::Success, Err(_)) => reply.outcome = Outcome::Unrecorded,
-            (Verdict::Success | Verdict::Final, Ok(_)) => {
-                let recorded = ended.report.settlement.answer.clone().map(Reply::replay);
-                for_copies = recorded.filter(|_| reply.outcome == Outcome::Processed);
-            },
-            (_, Ok(Settled::Now(Label::Held))) => {
-                reply = Reply::acknowledge(&gate.source.acknowledgement, Outcome::Held);
-            },
-            _ => {},
-        }
-        reply.mismatch = arrived.arrival.mismatch;
-        let answered = Answered {
-            id: Some(id.clone()),
-            received: Some(lead.received),
-            later: lead.attempt > 1,
-            attempt: lead.attempt,
-            token: lead.token,
-            upstream: ended.report.settlement.answer.as_ref().map(|answer| answer.status),
-            reply,
-        };
-        (answered, for_copies)
     }
 
     /// A copy that waits for the leader's answer, and starts nothing of its own.

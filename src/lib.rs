@@ -17,6 +17,9 @@ pub mod ingress;
 pub mod queue;
 pub mod upkeep;
 
+// What the service manager is told.
+pub mod service;
+
 // What they share: one source at run time, who leads, one attempt, one answer.
 pub mod claim;
 pub mod deliver;

@@ -23,6 +23,7 @@ mod file;
 mod key_rules;
 mod mend;
 mod orphans;
+mod read;
 mod redb;
 mod rules;
 mod signals;
@@ -34,7 +35,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use file::{Medium, OpenError};
+pub use file::{Medium, OpenError, Progress, Step};
 pub use orphans::{Orphans, orphans};
 pub use redb::RedbStore;
 pub use rules::SourceRules;
@@ -93,6 +94,10 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Whether the store takes writes now.
     fn health(&self) -> Health;
+
+    /// Returns once the writer has answered: never, while it hangs. A writer that waits for
+    /// room on the disk answers.
+    async fn alive(&self) -> Result<(), Unavailable>;
 
     /// Writes what waits and closes the file.
     async fn close(&self);

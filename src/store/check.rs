@@ -118,7 +118,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// A run of a signal that is in flight is the only one, and no newer one is unknown.
+    /// The row of a signal tells which of its runs is in flight: one has no room for two.
     fn run(&mut self, seq: u64, event: &Event) -> Result<(), Failure> {
         let Some(signal) = signal_of(&event.id) else { return Ok(()) };
         let Ok(runs) = signals::runs(&self.signals, signal)? else {

@@ -24,6 +24,18 @@ const COMPACT_BYTES: u64 = 64 << 20;
 const FORMAT: &[u8] = b"oncegate 1";
 const FORMAT_KEY: &str = "format";
 
+/// Told of every [`Step`] as it begins.
+pub type Progress = Arc<dyn Fn(Step) + Send + Sync>;
+
+/// What may take long while the file is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// What is done to the file, such as `repairing`.
+    pub doing: &'static str,
+    /// The file's size: the time it takes grows with it.
+    pub bytes: u64,
+}
+
 type OpenBackend = dyn Fn(&Builder) -> Result<Database, DatabaseError> + Send + Sync;
 
 /// What the store lives on.
@@ -98,30 +110,38 @@ impl Medium {
     }
 
     /// Opens for the first time in this process.
-    pub(super) fn open(&self, settings: &config::Storage) -> Result<Database, OpenError> {
+    pub(super) fn open(
+        &self,
+        settings: &config::Storage,
+        tell: &Progress,
+    ) -> Result<Database, OpenError> {
         if let Self::File(path) = self {
             create_if_missing(path, settings).map_err(|cause| self.failed(cause))?;
         }
-        let mut db = self.reopen(settings)?;
+        let mut db = self.reopen(settings, tell)?;
         if let Self::Custom(_) = self {
             prepare(&db).map_err(|cause| self.failed(cause))?;
         }
         self.check_format(&db)?;
-        self.compact(&mut db);
+        self.compact(&mut db, tell);
         Ok(db)
     }
 
     /// Opens what was open before.
-    pub(super) fn reopen(&self, settings: &config::Storage) -> Result<Database, OpenError> {
+    pub(super) fn reopen(
+        &self,
+        settings: &config::Storage,
+        tell: &Progress,
+    ) -> Result<Database, OpenError> {
         if let Self::File(path) = self {
             forget_cached(path).map_err(|cause| self.failed(cause))?;
         }
         let check = self.bytes() <= CHECK_BYTES;
-        match (self.try_open(settings, check), self) {
+        match (self.try_open(settings, check, tell), self) {
             (Err(OpenError::Damaged(_, why)), Self::File(path)) if check => {
                 tracing::error!(error = %why, "the file is damaged: what can be read is saved");
-                self.salvage(path, settings)?;
-                self.try_open(settings, check)
+                self.salvage(path, settings, tell)?;
+                self.try_open(settings, check, tell)
             },
             (opened, _) => opened,
         }
@@ -130,10 +150,16 @@ impl Medium {
     /// Replaces a damaged file by a new one with all that can be read of it. redb must not
     /// write to a file with damaged pages: it panics, and aborts the process. The records'
     /// own tags tell afterwards which of them can be trusted. The damaged file stays beside.
-    fn salvage(&self, path: &Path, settings: &config::Storage) -> Result<(), OpenError> {
+    fn salvage(
+        &self,
+        path: &Path,
+        settings: &config::Storage,
+        tell: &Progress,
+    ) -> Result<(), OpenError> {
+        tell(Step { doing: "saving", bytes: self.bytes() });
         let aside = beside(path, ".damaged");
         fs::copy(path, &aside).map_err(|cause| self.failed(cause))?;
-        let damaged = Self::File(aside.clone()).try_open(settings, false)?;
+        let damaged = Self::File(aside.clone()).try_open(settings, false, tell)?;
         let fresh = beside(path, ".new");
         let save = || -> io::Result<()> {
             let db = make(&fresh, settings)?;
@@ -150,13 +176,20 @@ impl Medium {
         Ok(())
     }
 
-    fn try_open(&self, settings: &config::Storage, check: bool) -> Result<Database, OpenError> {
+    fn try_open(
+        &self,
+        settings: &config::Storage,
+        check: bool,
+        tell: &Progress,
+    ) -> Result<Database, OpenError> {
+        let (tell, bytes) = (Arc::clone(tell), self.bytes());
         let mut builder = Builder::new();
         builder.set_cache_size(settings.cache);
         builder.set_check_integrity_on_open(check);
         builder.set_repair_callback(move |session| {
             let progress = session.progress();
             // redb checks by the way it repairs, so it calls this for a sound file too.
+            tell(Step { doing: if check { "checking" } else { "repairing" }, bytes });
             if check {
                 tracing::debug!(progress, "checking the file");
             } else {
@@ -217,7 +250,7 @@ impl Medium {
 
     /// Compacts if at least a quarter of a large file holds nothing. A failure is not a
     /// reason not to start, but the handle is not to be used after one: it is opened anew.
-    fn compact(&self, db: &mut Database) {
+    fn compact(&self, db: &mut Database, tell: &Progress) {
         let size = self.bytes();
         if size < COMPACT_BYTES {
             return;
@@ -232,6 +265,7 @@ impl Medium {
         if used.saturating_mul(4) > size.saturating_mul(3) {
             return;
         }
+        tell(Step { doing: "compacting", bytes: size });
         tracing::info!(size, used, "compacting the file");
         match db.compact() {
             Ok(_) => tracing::info!(size = self.bytes(), "compacted the file"),

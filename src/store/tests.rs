@@ -1,5 +1,8 @@
 //! The store on a real file: what it promises over a restart.
 
+mod settings;
+mod signals;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! Group commit without a timer: one thread takes what waited while the last sync ran,
 //! lets each verb decide again inside one transaction, commits, and only then replies.
 //!
-//! Three lanes, in this order: our own (settlements and takes, at most one for each attempt
-//! in flight and one for each source: never refused), claims (bounded: full is answered at
+//! Three lanes, in this order: our own (settlements, takes and the watchdog's question, at
+//! most one for each attempt in flight, one for each source and one: never refused), claims (bounded: full is answered at
 //! once), upkeep (one operation a batch, so that it never holds up a commit for long).
 //!
 //! When the disk is full the batch is not lost: its claims are answered `Unavailable`, its
@@ -82,6 +82,7 @@ pub(super) enum Op {
     Operate { id: String, act: Act, note: String, reply: Reply<Result<Label, Refused>> },
     Sweep { reply: Reply<Swept> },
     Note { taken: HashMap<String, Deliveries>, reply: Reply<()> },
+    Alive { reply: Reply<()> },
     Stop { reply: Reply<()> },
 }
 
@@ -107,7 +108,7 @@ impl Op {
                 batch.note(taken)?;
                 reply.with = Some(());
             },
-            Self::Stop { reply } => reply.with = Some(()),
+            Self::Alive { reply } | Self::Stop { reply } => reply.with = Some(()),
         }
         Ok(())
     }
@@ -119,7 +120,9 @@ impl Op {
             Self::Take { reply, .. } => reply.send(result),
             Self::Operate { reply, .. } => reply.send(result),
             Self::Sweep { reply } => reply.send(result),
-            Self::Note { reply, .. } | Self::Stop { reply } => reply.send(result),
+            Self::Note { reply, .. } | Self::Alive { reply } | Self::Stop { reply } => {
+                reply.send(result);
+            },
         }
     }
 
@@ -147,9 +150,11 @@ impl Op {
                 let taken = reply.with.unwrap_or_default().events;
                 taken.into_iter().map(|event| release(event.id, event.lead.token)).collect()
             },
-            Self::Operate { .. } | Self::Sweep { .. } | Self::Note { .. } | Self::Stop { .. } => {
-                Vec::new()
-            },
+            Self::Operate { .. }
+            | Self::Sweep { .. }
+            | Self::Note { .. }
+            | Self::Alive { .. }
+            | Self::Stop { .. } => Vec::new(),
         }
     }
 }
@@ -385,7 +390,7 @@ impl Writer {
             if self.medium.free().is_some_and(|free| free < self.settings.reserve) {
                 continue;
             }
-            let db = match self.medium.reopen(&self.settings) {
+            let db = match self.medium.reopen(&self.settings, &(Arc::new(|_| {}) as _)) {
                 Ok(db) => db,
                 Err(error) if error.is_full() => continue,
                 Err(error) => return Err(error.to_string()),

@@ -14,9 +14,11 @@ mod drain;
 mod failures;
 mod hangup;
 mod mismatch;
+mod presets;
 mod queue;
 mod received;
 mod refused;
+mod unix;
 
 /// Sends every request at once, each over a connection that is open already. The answers
 /// come in the order of the requests.

@@ -12,7 +12,7 @@ const LEVELS: &[&[&str]] = &[
     &["reply"],
     &["claim", "deliver"],
     &["gate"],
-    &["ingress", "queue", "upkeep", "admin"],
+    &["ingress", "queue", "upkeep", "admin", "service"],
     &["server"],
     &["demo"],
 ];

@@ -7,9 +7,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::futures::Notified;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Ingress, unavailable};
+use super::{Answered, Ingress, Led, answer, unavailable};
+use crate::claim::Leader;
+use crate::deliver::provider_answer;
 use crate::gate::Gate;
-use crate::record::{Copy, Meets, signal_of};
+use crate::record::{Copy, Label, Meets, Settled, Verdict, signal_of};
 use crate::reply::Reply;
 use crate::store::{Arrived, Payload};
 use crate::telemetry::Outcome;
@@ -19,8 +21,56 @@ use crate::telemetry::Outcome;
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Ingress {
+    /// Steps 4 to 6 for the copy that leads: a slot, the claim, the attempt, its result.
+    /// The second reply is what the copies get, where that differs.
+    pub(super) async fn lead(
+        &self,
+        gate: &Gate,
+        copy: Copy,
+        payload: Payload,
+        leader: &mut Leader<Led>,
+    ) -> (Answered, Option<Reply>) {
+        let (arrived, slot) = match self.begin(gate, copy, &payload).await {
+            Ok(begun) => begun,
+            Err(reply) => return (Answered::new(reply), None),
+        };
+        let Meets::Lead(lead) = &arrived.arrival.meets else {
+            return (answer(gate, arrived), None);
+        };
+        let id = &arrived.arrival.id;
+        if signal_of(id).is_some() {
+            // Who comes once the attempt has begun is owed a later one.
+            leader.depart();
+        }
+        let ended = gate.attempt(&self.life, id, lead, payload, Some(slot)).await;
+        let mut reply = provider_answer(&ended.report);
+        let mut for_copies = None;
+        match (ended.report.settlement.verdict, ended.settled) {
+            (Verdict::Success, Err(_)) => reply.outcome = Outcome::Unrecorded,
+            (Verdict::Success | Verdict::Final, Ok(_)) => {
+                let recorded = ended.report.settlement.answer.clone().map(Reply::replay);
+                for_copies = recorded.filter(|_| reply.outcome == Outcome::Processed);
+            },
+            (_, Ok(Settled::Now(Label::Held))) => {
+                reply = Reply::acknowledge(&gate.source.acknowledgement, Outcome::Held);
+            },
+            _ => {},
+        }
+        reply.mismatch = arrived.arrival.mismatch;
+        let answered = Answered {
+            id: Some(id.clone()),
+            received: Some(lead.received),
+            later: lead.attempt > 1,
+            attempt: lead.attempt,
+            token: lead.token,
+            upstream: ended.report.settlement.answer.as_ref().map(|answer| answer.status),
+            reply,
+        };
+        (answered, for_copies)
+    }
+
     /// What the copy meets once a slot is its own.
-    pub(super) async fn begin(
+    async fn begin(
         &self,
         gate: &Gate,
         copy: Copy,
