@@ -231,7 +231,6 @@ impl Model {
             return;
         };
         // What is refused is refused.
-        // What is refused is refused.
         let _: Result<Label, _> = self.store.operate(&id, act, "").await.unwrap();
     }
 
