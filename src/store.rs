@@ -21,6 +21,7 @@ mod codec;
 mod due;
 mod file;
 mod key_rules;
+mod list;
 mod mend;
 mod orphans;
 mod read;
@@ -35,7 +36,8 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use file::{Medium, OpenError, Progress, Step};
+pub use file::{Medium, OpenError, Progress, Step, compact_file};
+pub use list::{Filter, KeyFilter, ListError, Page};
 pub use orphans::{Orphans, orphans};
 pub use redb::RedbStore;
 pub use rules::SourceRules;
@@ -86,6 +88,14 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The delivery that the attempts of an event carry, if it is held and can be read.
     fn body(&self, id: &str) -> Result<Option<Payload>, Unavailable>;
 
+    /// One page of the events of `filter`, after `cursor`; `limit` is the most events. Blocks
+    /// for some milliseconds.
+    fn list(&self, filter: &Filter, cursor: Option<&str>, limit: usize) -> Result<Page, ListError>;
+
+    /// Gives the file's unused room back to the disk. Meanwhile nothing is claimed and nothing
+    /// read; what was claimed before is settled after.
+    async fn compact(&self) -> Result<Compacted, Unavailable>;
+
     /// How many events stand where.
     fn stats(&self) -> Stats;
 
@@ -115,6 +125,12 @@ pub enum Unavailable {
     /// A write failed for lack of space; the store reopens when there is room.
     #[error("the disk is full")]
     DiskFull,
+    /// The file is being compacted.
+    #[error("the file is being compacted")]
+    Compacting,
+    /// The file cannot be compacted while it is read.
+    #[error("a read of the whole file goes on: try again when it has ended")]
+    Reading,
     /// The store failed or is closed.
     #[error("the store does not take requests")]
     Stopped,
@@ -129,8 +145,21 @@ pub enum Health {
     DiskLow,
     /// Not until there is room.
     DiskFull,
+    /// Not until the file is compacted.
+    Compacting,
     /// Not any more.
     Stopped,
+}
+
+/// What a compaction did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compacted {
+    /// The size of the file before, in bytes.
+    pub before: u64,
+    /// And after.
+    pub after: u64,
+    /// How long nothing was claimed.
+    pub paused: Duration,
 }
 
 /// What a copy met, and the recorded answer if that is what it gets.

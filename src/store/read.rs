@@ -56,7 +56,7 @@ impl RedbStore {
         for id in self.rules.ids(id) {
             match tables::find(keys, events, &id)? {
                 Found::Nothing => {},
-                found => return Ok((id, found)),
+                found @ (Found::Event(..) | Found::Damaged(_)) => return Ok((id, found)),
             }
         }
         Ok((id.to_owned(), Found::Nothing))

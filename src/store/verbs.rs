@@ -233,7 +233,7 @@ impl Batch<'_> {
             answer: None,
             detail: "the process ended while the attempt ran".to_owned(),
         };
-        for source in self.sources()? {
+        for source in tables::sources(&self.tables.agenda)? {
             let rules = self.rules;
             let known = rules.configured(&source).and_then(|name| rules.sources.get(name));
             let Some(SourceRules { policy, .. }) = known else {
@@ -264,20 +264,6 @@ impl Batch<'_> {
             }
         }
         Ok(recovered)
-    }
-
-    /// The sources that have events, configured or not.
-    fn sources(&self) -> Result<Vec<String>, Failure> {
-        let mut sources: Vec<String> = Vec::new();
-        let mut after = String::new();
-        while let Some(row) = self.tables.agenda.range((after.as_str(), 0, 0, 0)..)?.next() {
-            let (key, _) = row?;
-            let source = key.value().0.to_owned();
-            // The next possible name after this one.
-            after = format!("{source}\0");
-            sources.push(source);
-        }
-        Ok(sources)
     }
 
     /// Rows of one place of the agenda, oldest first.

@@ -156,7 +156,7 @@ async fn events_of_a_removed_source_are_kept_and_named_and_wait_for_it() {
 fn a_look_for_orphans_makes_no_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("none.redb");
-    assert_eq!(orphans(&path, &Default::default()), Orphans::Known(Vec::new()));
+    assert_eq!(orphans(&path, &std::collections::BTreeSet::new()), Orphans::Known(Vec::new()));
     assert!(!path.exists());
 }
 

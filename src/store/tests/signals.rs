@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::record::Act;
+use crate::record::{Act, Refused};
 
 const SIGNAL: &str = "=signal.e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -230,8 +230,9 @@ impl Model {
         else {
             return;
         };
-        // What is refused is refused.
-        let _: Result<Label, _> = self.store.operate(&id, act, "").await.unwrap();
+        if let Err(refused) = self.store.operate(&id, act, "").await.unwrap() {
+            assert_ne!(refused, Refused::Orphaned, "its source is configured");
+        }
     }
 
     async fn step(&mut self, step: Step) {
