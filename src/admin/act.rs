@@ -154,13 +154,18 @@ fn code(refused: Refused) -> &'static str {
         Refused::NeedsForce(_) => "needs_force",
         Refused::NoBody => "no_body",
         Refused::NotHeld(_) => "not_held",
+        Refused::Orphaned => "orphaned",
     }
 }
 
 fn refusal(refused: Refused) -> Refusal {
     match refused {
         Refused::NotFound => Refusal::no_such_event(),
-        Refused::InFlight | Refused::NeedsForce(_) | Refused::NoBody | Refused::NotHeld(_) => {
+        Refused::InFlight
+        | Refused::NeedsForce(_)
+        | Refused::NoBody
+        | Refused::NotHeld(_)
+        | Refused::Orphaned => {
             Refusal::new(StatusCode::CONFLICT, code(refused), refused.to_string())
         },
     }
