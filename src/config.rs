@@ -186,6 +186,8 @@ pub enum LogFormat {
 pub struct Source {
     /// `[a-z0-9-]{1,40}`: the source's identity.
     pub name: String,
+    /// The names it had before, under which its older events were born.
+    pub was: Vec<String>,
     /// The preset's name, or `custom`.
     pub provider: String,
     /// How many secrets are accepted; several while they are rotated.

@@ -12,10 +12,13 @@ use tokio_util::task::TaskTracker;
 use crate::clock;
 use crate::config::Source;
 use crate::deliver::{Attempt, BadTarget, Origin, Report, Trust, Upstream};
-use crate::record::{Label, Lead, Settled, Settlement, Token, Verdict};
+use crate::key::{self, Rule};
+use crate::record::{Label, Lead, Settled, Settlement, Token, Verdict, signal_of};
 use crate::store::{Payload, Store, Unavailable};
 use crate::telemetry::{self, Meters};
 use crate::verify::Delivery;
+
+mod earlier;
 
 /// What outlives any one request: the store, the tasks, the two ends of the process.
 #[derive(Clone, Debug)]
@@ -41,6 +44,10 @@ pub struct Gate {
     pub meters: Meters,
     /// Wakes the queue: something may be due.
     pub wake: Notify,
+    /// Tells copies that wait: a run of a signal has ended.
+    pub run_ended: Notify,
+    /// The key rules of before that find copies of older events.
+    old_keys: Vec<Rule>,
     upstream: Upstream,
     slots: Arc<Semaphore>,
 }
@@ -57,11 +64,17 @@ pub struct Ended {
 }
 
 impl Gate {
-    /// The gate of `source`.
-    pub fn new(source: Arc<Source>, trust: &Trust) -> Result<Self, BadTarget> {
+    /// The gate of `source`, which had other key rules before.
+    pub fn new(
+        source: Arc<Source>,
+        old_keys: &[key::Spec],
+        trust: &Trust,
+    ) -> Result<Self, BadTarget> {
         Ok(Self {
+            old_keys: old_keys.iter().filter_map(|spec| Rule::new(spec).ok()).collect(),
             meters: Meters::new(&source.name),
             wake: Notify::new(),
+            run_ended: Notify::new(),
             upstream: Upstream::new(&source, trust)?,
             slots: Arc::new(Semaphore::new(source.concurrency)),
             source,
@@ -125,6 +138,7 @@ impl Gate {
         let took = begun.elapsed();
         self.meters.attempted(report.settlement.verdict, took);
         let settled = open.settle(report.settlement.clone()).await;
+        self.run_ended(id);
         match settled {
             // Due again, perhaps before what the queue sleeps for.
             Ok(Settled::Now(Label::Queued)) => self.wake.notify_one(),
@@ -145,6 +159,15 @@ impl Gate {
         let settlement = Settlement { verdict, answer: None, detail };
         if let Err(error) = Open::new(life, id, lead.token).settle(settlement).await {
             tracing::error!(event = id, %error, "a claim was not given back");
+        }
+        self.run_ended(id);
+    }
+
+    /// The next run of the signal, if `id` is a run of one, waits for this.
+    fn run_ended(&self, id: &str) {
+        if signal_of(id).is_some() {
+            self.wake.notify_one();
+            self.run_ended.notify_waiters();
         }
     }
 }

@@ -169,7 +169,7 @@ async fn run(
         shut: halt.shut,
         cut,
     };
-    let gates = gates(&config)?;
+    let gates = gates(&config, &store)?;
     let body_timeout = config.server.body_timeout;
     let receives = Ingress::new(&gates, life.clone(), Arc::clone(&clock), body_timeout);
 
@@ -201,25 +201,27 @@ async fn run(
     }
 }
 
-fn gates(config: &Config) -> anyhow::Result<Vec<Arc<Gate>>> {
+fn gates(config: &Config, store: &RedbStore) -> anyhow::Result<Vec<Arc<Gate>>> {
     let trust = Trust::default();
     let gate = |source: &Arc<Source>| {
         let told = || format!("sources.{}.target", source.name);
-        Gate::new(Arc::clone(source), &trust).map(Arc::new).with_context(told)
+        Gate::new(Arc::clone(source), store.old_keys(&source.name), &trust)
+            .map(Arc::new)
+            .with_context(told)
     };
     config.sources.iter().map(gate).collect()
 }
 
 async fn open(config: &Config, clock: &Arc<Clock>) -> anyhow::Result<Arc<RedbStore>> {
-    let policies: BTreeMap<_, _> =
-        config.sources.iter().map(|it| (it.name.clone(), it.policy.clone())).collect();
+    let sources: BTreeMap<_, _> =
+        config.sources.iter().map(|it| (it.name.clone(), it.as_ref().into())).collect();
     let (settings, clock) = (config.storage.clone(), Arc::clone(clock));
     let opening = tokio::task::spawn_blocking(move || {
         let medium = Medium::File(settings.path.clone());
         RedbStore::open_telling(
             medium,
             &settings,
-            policies,
+            sources,
             clock,
             &(Arc::new(service::opening) as _),
         )

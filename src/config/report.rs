@@ -153,7 +153,7 @@ fn source(source: &Source) -> Section {
         OnMismatch::Ignore => "ignore",
     };
     let handshakes = source.handshakes.iter().map(|it| json!(format!("{} = {}", it.when, it.is)));
-    let rows = vec![
+    let mut rows = vec![
         ("provider", json!(source.provider)),
         ("secrets", json!(source.secrets)),
         ("path", json!(source.path)),
@@ -174,6 +174,9 @@ fn source(source: &Source) -> Section {
         ("acknowledgement", json!(source.acknowledgement.status)),
         ("handshakes", handshakes.collect()),
     ];
+    if !source.was.is_empty() {
+        rows.push(("was", json!(source.was)));
+    }
     Section { name: vec!["sources".to_owned(), source.name.clone()], rows }
 }
 

@@ -1,5 +1,8 @@
 //! The store on a real file: what it promises over a restart.
 
+mod settings;
+mod signals;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,8 +40,8 @@ fn settings(dir: &tempfile::TempDir) -> config::Storage {
 fn open(dir: &tempfile::TempDir, clock: &Arc<Clock>) -> RedbStore {
     let settings = settings(dir);
     let policies = BTreeMap::from([
-        ("p".to_owned(), policy(Mode::Proxy)),
-        ("q".to_owned(), policy(Mode::Queue)),
+        ("p".to_owned(), policy(Mode::Proxy).into()),
+        ("q".to_owned(), policy(Mode::Queue).into()),
     ]);
     RedbStore::open(Medium::File(settings.path.clone()), &settings, policies, Arc::clone(clock))
         .unwrap()
@@ -51,8 +54,13 @@ fn clock() -> Arc<Clock> {
 fn copy(id: &str, body: &str) -> (Copy, Payload) {
     let mut sha256 = [0; 32];
     sha256[..body.len()].copy_from_slice(body.as_bytes());
-    let copy =
-        Copy { id: id.to_owned(), long: None, sha256, bytes: u64::try_from(body.len()).unwrap() };
+    let copy = Copy {
+        id: id.to_owned(),
+        earlier: None,
+        long: None,
+        sha256,
+        bytes: u64::try_from(body.len()).unwrap(),
+    };
     let payload = Payload {
         method: "POST".to_owned(),
         query: None,
@@ -283,7 +291,7 @@ async fn a_second_process_on_the_file_is_told_so() {
 
 #[test]
 fn boots_differ() {
-    let rules = || verbs::Rules::new(BTreeMap::new(), clock()).boot;
+    let rules = || rules::Rules::new(BTreeMap::new(), clock()).boot;
     let (one, other): (Boot, Boot) = (rules(), rules());
     assert_ne!(one, other);
 }

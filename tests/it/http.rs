@@ -20,6 +20,7 @@ mod proxies;
 mod queue;
 mod received;
 mod refused;
+mod settings;
 mod tls;
 mod unix;
 

@@ -101,7 +101,7 @@ headr = "X-Signature"
 encoding = "base46"
 [sources.b.key]
 parts = ["cookie:id"]
-fallback = "coalesce"
+fallback = "colesce"
 [sources.c]
 provider = "custom"
 secrets = ["do_not_show_0123456789"]
@@ -124,7 +124,7 @@ scheme = "hmac-sha256"
     config.toml:11: sources.b.verify.scheme: scheme "ed25519" is not in this version, which has hmac-sha256, hmac-sha1, hmac-sha512 and none
     config.toml:12: sources.b.verify.headr: is not a setting; did you mean `header`?
     config.toml:13: sources.b.verify.encoding: "base46" is not one of hex, hex-upper, base64
-    config.toml:16: sources.b.key.fallback: fallback "coalesce" is not in this version, which has body, canonical, reject and none
+    config.toml:16: sources.b.key.fallback: unknown fallback "colesce": there are body, canonical, reject, none and coalesce
     config.toml:19: sources.c.secrets: scheme "none" checks no secret; remove them, or name the scheme
     config.toml:24: sources.c.key.parts: has "cookie:id", which is none of header:NAME, json:/pointer, form:NAME, query:NAME, signed:id
     config.toml:29: sources.d.verify.header: has no header's name in ""
@@ -392,4 +392,26 @@ fn a_header_that_would_be_dropped_cannot_be_gone_by() {
         assert_eq!(shown.lines().count(), 1, "{shown}");
         assert!(shown.contains(field) && shown.contains("headers with _"), "{shown}");
     }
+}
+
+#[test]
+fn a_name_of_before_is_of_one_source_and_not_configured() {
+    let source = |name: &str, was: &str| {
+        let stripe = STRIPE.replace("sources.stripe", &format!("sources.{name}"));
+        format!("{stripe}was = {was}\n")
+    };
+    let text = source("a", r#"["b", "Old"]"#)
+        + &source("b", r#"["c", "x"]"#)
+        + &source("c", r#"["x", "y", "y"]"#)
+        + &source("d", "\"z\"");
+    insta::assert_snapshot!(problems(&text, &[("STRIPE", SECRET)]), @r#"
+    config.toml:6: sources.a.was: "Old" is not a source's name; use 1 to 40 of a-z, 0-9 and -
+    config.toml:12: sources.b.was: "c" is a source that is configured; a source's events stay with it: remove it here, or the source
+    config.toml:18: sources.c.was: "x" is in `was` of b too; its events can go on under one name only
+    config.toml:18: sources.c.was: names "y" twice; its events can go on under one name only
+    config.toml:24: sources.d.was: must be a list of names; write the names it had before, such as ["shop"]
+    "#);
+    let right = source("a", r#"["x", "y"]"#) + &source("b", r#"["z"]"#);
+    let read = load_in(&TempDir::new().unwrap(), &right, &env(&[("STRIPE", SECRET)])).unwrap();
+    assert_eq!(read.sources[0].was, ["x", "y"]);
 }

@@ -92,6 +92,17 @@ impl Site {
         Self { dir: dir.to_owned(), config, public, admin, sources }
     }
 
+    /// Writes other sources, for the next start.
+    pub(super) fn set_sources(&mut self, sources: &str) {
+        let text = fs::read_to_string(&self.config).unwrap();
+        let general = text.split("[sources.").next().unwrap();
+        fs::write(&self.config, format!("{general}{sources}")).unwrap();
+        self.sources = match Config::load(Some(&self.config), &Environment::default()) {
+            Ok(read) => read.sources,
+            Err(errors) => panic!("{errors}"),
+        };
+    }
+
     /// Starts the binary; its output is added to `log`.
     pub(super) fn start(&self) -> Gateway {
         let log = OpenOptions::new().create(true).append(true).open(self.log()).unwrap();

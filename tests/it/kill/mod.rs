@@ -17,6 +17,7 @@ mod check_tests;
 pub(crate) mod child;
 mod disk;
 mod load;
+mod settings;
 mod stop;
 
 use app::{App, Client, Receipt, Script};
