@@ -19,6 +19,8 @@ use crate::verify::Delivery;
 mod check;
 mod codec;
 mod file;
+#[doc(hidden)]
+pub mod fuzz;
 mod mend;
 mod redb;
 mod tables;

@@ -21,7 +21,7 @@ const HOP_BY_HOP: [HeaderName; 10] = [
 
 /// Copies the headers that belong to the message and that `keeps` lets through, in order:
 /// not the hop-by-hop ones, nor those that `Connection` names.
-pub(super) fn end_to_end(headers: &HeaderMap, keeps: impl Fn(&str) -> bool) -> HeaderMap {
+pub fn end_to_end(headers: &HeaderMap, keeps: impl Fn(&str) -> bool) -> HeaderMap {
     let nominated: Vec<&str> = headers
         .get_all(CONNECTION)
         .iter()
