@@ -6,19 +6,22 @@
 //! stands for `-`). Its text is the value; a list is written `[400, 422]`; a secret is always
 //! the text as it is; an empty variable counts as not set.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use figment::value::Dict;
-use http::Uri;
+use http::{HeaderValue, Uri};
 use secrecy::SecretSlice;
 
 use crate::key::Rule;
-use crate::preset::Acknowledgement;
+use crate::preset::{Acknowledgement, Handshake, Sample};
 use crate::record::Policy;
-use crate::verify::Verifier;
+use crate::time::Millis;
+use crate::verify::{Delivery, Rejection, Verifier};
+use crate::{key, verify};
 
 mod layers;
 mod problem;
@@ -106,8 +109,8 @@ impl Config {
 pub struct Server {
     /// Where providers call.
     pub listen: SocketAddr,
-    /// Where the operator calls: loopback, or any address with a token.
-    pub admin: SocketAddr,
+    /// Where the operator calls: loopback, a unix socket, or any address with a token.
+    pub admin: Listen,
     /// The token of the admin listener.
     pub admin_token: Option<Arc<SecretSlice<u8>>>,
     /// From the first byte of a request (or the accept) to the end of its headers.
@@ -120,6 +123,34 @@ pub struct Server {
     pub max_connections: usize,
     /// How long open attempts may go on after a stop was asked for.
     pub drain: Duration,
+}
+
+/// Where a listener is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// At an address and port.
+    Tcp(SocketAddr),
+    /// At a unix socket, written `unix:/path`.
+    Unix(PathBuf),
+}
+
+impl Listen {
+    /// Whether nothing but this machine reaches it.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// `[storage]`.
@@ -182,12 +213,47 @@ pub struct Source {
     pub provider_retries: bool,
     /// What a copy is answered when there is no recorded answer.
     pub acknowledgement: Acknowledgement,
+    /// What the provider asks of an endpoint itself.
+    pub handshakes: &'static [Handshake],
+    /// A delivery like one of the provider's own.
+    pub sample: &'static Sample,
+    /// How the provider signs, as set.
+    pub verify_spec: verify::Spec,
     /// Checks signatures.
     pub verifier: Verifier,
+    /// How its events are told apart, as set.
+    pub key_spec: key::Spec,
     /// Tells events apart.
     pub key: Rule,
     /// Signs attempts, if `sign_with` is set.
     pub signer: Option<Verifier>,
     /// What transitions depend on.
     pub policy: Policy,
+}
+
+/// Why a delivery of a source's own cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Unsigned {
+    /// The id cannot stand in a header.
+    #[error("the id cannot be written in a header")]
+    Id(#[from] http::Error),
+    /// The scheme signs a header that the delivery has not got.
+    #[error("the scheme signs a header that is {0} here: give the delivery that header")]
+    Header(Rejection),
+}
+
+impl Source {
+    /// Makes `delivery` one that the provider could have sent of the event `id`: gives it the
+    /// headers that it lacks, those that the key is read from too, and signs it.
+    pub fn sign(&self, delivery: &mut Delivery, id: &str, now: Millis) -> Result<(), Unsigned> {
+        self.sample.complete(delivery, id)?;
+        for name in self.key.headers(self.verifier.family()) {
+            // The scheme's own are written below.
+            if !delivery.headers.contains_key(&name) {
+                let value = HeaderValue::try_from(id).map_err(http::Error::from)?;
+                delivery.headers.insert(name, value);
+            }
+        }
+        self.verifier.sign(delivery, id, now).map_err(Unsigned::Header)
+    }
 }

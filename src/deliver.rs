@@ -32,6 +32,8 @@ pub use answer::{KEPT, PASSED, Report, provider_answer};
 pub use dial::{BadTarget, Trust};
 #[doc(hidden)]
 pub use headers::end_to_end;
+pub use headers::nominated;
+pub use request::matters;
 
 use answer::Body;
 use dial::Place;

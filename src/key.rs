@@ -6,20 +6,24 @@
 //! the whole rule and the fallback applies; a value is never normalised; and no two
 //! different lists of parts share a text.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use aws_lc_rs::digest;
 use data_encoding::HEXLOWER;
+use http::HeaderName;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::verify::{SpecError, Verified};
 
+mod canonical;
 mod json;
 mod part;
 #[cfg(test)]
 mod tests;
 
+use json::Scalar;
 use part::Part;
 
 /// The longest text a key has, in bytes; a longer one is hashed.
@@ -28,17 +32,24 @@ pub const MAX_TEXT: usize = 200;
 /// Most parts a rule may have.
 pub const MAX_PARTS: usize = 16;
 
+/// Most pointers a rule may ignore: each is compared at every step of a body.
+pub const MAX_IGNORED: usize = 32;
+
 /// `[sources.NAME.key]`: how a source's events are told apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
     /// `header:NAME`, `json:/pointer`, `form:NAME`, `query:NAME`, or `signed:id`: the id that
-    /// the signature covers, whichever of the scheme's header sets it came in.
+    /// the signature covers, whichever of the scheme's header sets it came in. `*` in the name
+    /// of a header stands for the set that was verified.
     #[serde(default)]
     pub parts: Vec<String>,
     /// What applies when a part is missing or in doubt.
     #[serde(default)]
     pub fallback: Fallback,
+    /// JSON pointers to what `fallback = "canonical"` leaves out of the body.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<String>,
 }
 
 /// What becomes of a delivery whose parts make no key.
@@ -48,6 +59,9 @@ pub enum Fallback {
     /// The key is the SHA-256 of the raw body.
     #[default]
     Body,
+    /// The key is the SHA-256 of the body's canonical form (RFC 8785) without what is
+    /// ignored; of a body without one, as for `body`.
+    Canonical,
     /// The delivery is refused.
     Reject,
     /// Each delivery is an event of its own.
@@ -58,12 +72,13 @@ impl TryFrom<String> for Fallback {
     type Error = String;
 
     fn try_from(word: String) -> Result<Self, String> {
-        let have = "body, reject and none";
+        let have = "body, canonical, reject and none";
         match word.as_str() {
             "body" => Ok(Self::Body),
+            "canonical" => Ok(Self::Canonical),
             "reject" => Ok(Self::Reject),
             "none" => Ok(Self::None),
-            "canonical" | "coalesce" => {
+            "coalesce" => {
                 Err(format!("fallback \"{word}\" is not in this version, which has {have}"))
             },
             _ => Err(format!("unknown fallback \"{word}\": there are {have}")),
@@ -75,6 +90,7 @@ impl From<Fallback> for &'static str {
     fn from(fallback: Fallback) -> Self {
         match fallback {
             Fallback::Body => "body",
+            Fallback::Canonical => "canonical",
             Fallback::Reject => "reject",
             Fallback::None => "none",
         }
@@ -86,6 +102,40 @@ impl From<Fallback> for &'static str {
 pub struct Rule {
     parts: Vec<Part>,
     fallback: Fallback,
+    ignore: Vec<Vec<String>>,
+}
+
+/// Where a text is in a delivery, written as a part of a key is.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Place {
+    text: String,
+    part: Part,
+}
+
+impl Place {
+    /// The text there; nothing where a key's part would fail, or where it is no text.
+    pub fn find<'a>(&self, delivery: &'a Verified) -> Option<Cow<'a, str>> {
+        match self.part.read(delivery).ok()? {
+            Scalar::Text(text) => Some(text),
+            Scalar::Token(_) => None,
+        }
+    }
+}
+
+impl TryFrom<String> for Place {
+    type Error = SpecError;
+
+    fn try_from(text: String) -> Result<Self, SpecError> {
+        let part = Part::parse(&text)?;
+        Ok(Self { text, part })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 /// The identity of an event within its source.
@@ -154,14 +204,33 @@ impl fmt::Display for Unkeyed {
 impl Rule {
     /// Checks `spec`.
     pub fn new(spec: &Spec) -> Result<Self, SpecError> {
-        if spec.parts.len() > MAX_PARTS {
-            return Err(SpecError::new("parts", format!("has more than {MAX_PARTS} parts")));
-        }
-        if spec.parts.is_empty() && spec.fallback == Fallback::Reject {
-            return Err(SpecError::new("parts", "is empty, so every delivery would be refused"));
+        if let Some(mistake) = Self::mistakes(spec).into_iter().next() {
+            return Err(mistake);
         }
         let parts = spec.parts.iter().map(|text| Part::parse(text)).collect::<Result<_, _>>()?;
-        Ok(Self { parts, fallback: spec.fallback })
+        let ignore = spec.ignore.iter().map(|text| ignored(text)).collect::<Result<_, _>>()?;
+        Ok(Self { parts, fallback: spec.fallback, ignore })
+    }
+
+    /// Everything that is wrong with `spec`.
+    pub fn mistakes(spec: &Spec) -> Vec<SpecError> {
+        let mut mistakes = Vec::new();
+        let mut add = |field, problem: &str| mistakes.push(SpecError::new(field, problem));
+        if spec.parts.len() > MAX_PARTS {
+            add("parts", &format!("has more than {MAX_PARTS} parts"));
+        }
+        if spec.parts.is_empty() && spec.fallback == Fallback::Reject {
+            add("parts", "is empty, so every delivery would be refused");
+        }
+        if !spec.ignore.is_empty() && spec.fallback != Fallback::Canonical {
+            add("ignore", "goes with fallback = \"canonical\" only");
+        }
+        if spec.ignore.len() > MAX_IGNORED {
+            add("ignore", &format!("has more than {MAX_IGNORED} pointers"));
+        }
+        mistakes.extend(spec.parts.iter().filter_map(|text| Part::parse(text).err()));
+        mistakes.extend(spec.ignore.iter().filter_map(|text| ignored(text).err()));
+        mistakes
     }
 
     /// The key of `delivery`. `once` draws the id of an event that is told apart from no other.
@@ -177,11 +246,23 @@ impl Rule {
         match self.fallback {
             Fallback::None => Ok(Key::from_full(format!("=once.{}", once()))),
             Fallback::Reject => Err(reason.unwrap_or(Unkeyed::Missing)),
-            Fallback::Body => match delivery.delivery().body.as_ref() {
-                [] => Err(Unkeyed::NoBody),
-                body => Ok(Key::from_full(format!("=body.{}", sha256(body)))),
+            Fallback::Body => of_body(&delivery.delivery().body),
+            Fallback::Canonical => {
+                let body = &delivery.delivery().body;
+                match canonical::canonical(body, &self.ignore) {
+                    Ok(text) => {
+                        Ok(Key::from_full(format!("=canonical.{}", sha256(text.as_bytes()))))
+                    },
+                    // Equal bytes are the same event whatever is wrong with them.
+                    Err(_no_canonical_form) => of_body(body),
+                }
             },
         }
+    }
+
+    /// The headers that the rule reads, in the `family` of a scheme that has several.
+    pub fn headers(&self, family: Option<&str>) -> impl Iterator<Item = HeaderName> {
+        self.parts.iter().filter_map(move |part| part.header(family))
     }
 
     fn composed(&self, delivery: &Verified) -> Result<String, Unkeyed> {
@@ -204,6 +285,20 @@ impl Key {
             Self { text: format!("=long.{}", sha256(full.as_bytes())), long: Some(full) }
         }
     }
+}
+
+fn of_body(body: &[u8]) -> Result<Key, Unkeyed> {
+    match body {
+        [] => Err(Unkeyed::NoBody),
+        body => Ok(Key::from_full(format!("=body.{}", sha256(body)))),
+    }
+}
+
+fn ignored(pointer: &str) -> Result<Vec<String>, SpecError> {
+    part::pointer(pointer).ok_or_else(|| {
+        let problem = format!("has \"{pointer}\", {}", part::NO_POINTER);
+        SpecError::new("ignore", problem)
+    })
 }
 
 fn sha256(bytes: &[u8]) -> String {

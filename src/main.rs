@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use oncegate::config::Config;
-use oncegate::server::Bound;
+use oncegate::server::{Bound, Handed};
 use oncegate::{demo, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 /// Failed.
 const FAILED: u8 = 1;
@@ -49,7 +50,9 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => with_config(cli.config.as_deref(), |config| exit(run(serve(config)))),
+        Command::Serve => with_config(cli.config.as_deref(), |config| {
+            exit(Handed::take().and_then(|handed| run(serve(handed, config))))
+        }),
         Command::Check { json } => with_config(cli.config.as_deref(), |config| {
             let report = config.report();
             if json {
@@ -100,15 +103,22 @@ fn exit(ran: anyhow::Result<()>) -> ExitCode {
     }
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(handed: Handed, config: Config) -> anyhow::Result<()> {
     telemetry::install_logging(&config.log)?;
     for warning in config.report().warnings {
         tracing::warn!("{warning}");
     }
     let metrics = telemetry::install_metrics()?;
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let stop = async move {
-        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
-    };
-    Bound::bind(config, Some(metrics)).await?.run(stop).await
+    let bound = Bound::with(handed, config, Some(metrics)).await?;
+    let (stop, cut) = (CancellationToken::new(), bound.cut());
+    let asked = stop.clone();
+    tokio::spawn(async move {
+        // The first signal drains, the second cuts that short.
+        for token in [asked, cut] {
+            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+            token.cancel();
+        }
+    });
+    bound.run(stop.cancelled_owned()).await
 }

@@ -80,7 +80,10 @@ fn is_what_json_says(pointer: &str, body: &[u8], ours: Result<String, Unkeyed>) 
     match (theirs.pointer(pointer), ours) {
         (_, Err(Unkeyed::Repeated | Unkeyed::TooDeep)) => {},
         (Some(Value::String(text)), Ok(ours)) => {
-            assert_eq!(percent_decode_str(&ours).decode_utf8().ok().as_deref(), Some(text.as_str()));
+            assert_eq!(
+                percent_decode_str(&ours).decode_utf8().ok().as_deref(),
+                Some(text.as_str())
+            );
             assert!(!ours.starts_with('='));
         },
         (Some(Value::String(text)), Err(Unkeyed::Empty)) => assert_eq!(text, ""),

@@ -4,6 +4,7 @@
 //! Inputs that stand for a request are written as one: a first line for the target, lines of
 //! headers, an empty line, the body.
 
+pub mod door;
 pub mod headers;
 pub mod key;
 pub mod settings;
@@ -15,7 +16,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use oncegate::verify::Delivery;
 
 /// The targets by name.
-pub const TARGETS: [(&str, fn(&[u8])); 5] = [
+pub const TARGETS: [(&str, fn(&[u8])); 6] = [
+    ("door", door::run),
     ("headers", headers::run),
     ("key", key::run),
     ("settings", settings::run),
@@ -47,7 +49,8 @@ fn headers_of(mut data: &[u8]) -> (HeaderMap, &[u8]) {
         }
         let Some(colon) = header.iter().position(|byte| *byte == b':') else { continue };
         let (name, value) = (&header[..colon], header[colon + 1..].trim_ascii());
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
         {
             headers.append(name, value);
         }

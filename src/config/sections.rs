@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::problem::wrong;
 use super::secret::{self, Places};
 use super::table::Table;
-use super::values::{address, boolean, duration, size, text, whole, word};
-use super::{Log, LogFormat, Server, Storage};
+use super::values::{address, boolean, duration, listen, size, text, whole, word};
+use super::{Listen, Log, LogFormat, Server, Storage};
 
 /// The shortest duration where zero makes no sense.
 pub(super) const TICK: Duration = Duration::from_millis(1);
@@ -22,7 +22,7 @@ pub(super) fn server(mut table: Table<'_>, places: Places<'_>) -> Server {
     let has_token = table.has("admin_token");
     let server = Server {
         listen: table.read("listen", default(8080), address),
-        admin: table.read("admin", default(8081), address),
+        admin: table.read("admin", Listen::Tcp(default(8081)), listen(places.folder)),
         admin_token: secret::single(&mut table, "admin_token", places).map(Arc::new),
         header_timeout: table.read(
             "header_timeout",
@@ -34,11 +34,13 @@ pub(super) fn server(mut table: Table<'_>, places: Places<'_>) -> Server {
         max_connections: table.read("max_connections", 10_000, whole(1..=1_000_000)),
         drain: table.read("drain", Duration::from_secs(35), duration(Duration::ZERO..=HOUR)),
     };
-    if !server.admin.ip().is_loopback() && !has_token {
-        let mend = "set server.admin_token, or listen on 127.0.0.1";
+    if !server.admin.is_local() && !has_token {
+        let mend = "set server.admin_token, or listen on 127.0.0.1 or a unix socket";
         table.add("admin", wrong("is open to other machines and has no token", mend));
     }
-    if collide(server.listen, server.admin) {
+    if let Listen::Tcp(admin) = server.admin
+        && collide(server.listen, admin)
+    {
         let mend = "the admin listener is yours alone: give it its own port";
         table.add("admin", wrong("is the address of server.listen", mend));
     }

@@ -5,12 +5,14 @@
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
 use figment::value::Value;
 use http::Uri;
 
+use super::Listen;
 use super::problem::{Wrong, wrong};
 use super::table::{kind, nearest};
 
@@ -123,6 +125,17 @@ pub(super) fn address(value: &Value) -> Result<SocketAddr, Wrong> {
         let mend = "write an IP address and a port, such as \"127.0.0.1:8080\" or \"[::1]:8080\"";
         wrong(format!("{} is not an address", shown(value)), mend)
     })
+}
+
+/// An address and port, or `unix:` and the path of a socket, relative to `folder`.
+pub(super) fn listen(folder: &Path) -> impl FnOnce(&Value) -> Result<Listen, Wrong> {
+    move |value| match text(value)?.strip_prefix("unix:") {
+        None => address(value).map(Listen::Tcp),
+        Some("") => {
+            Err(wrong("names no socket", "write its path: \"unix:/run/oncegate/admin.sock\""))
+        },
+        Some(path) => Ok(Listen::Unix(folder.join(path))),
+    }
 }
 
 /// The path of a source: matched byte for byte, so it has one spelling only.

@@ -5,7 +5,10 @@
 //! What a provider sent under the names we add is removed: an application may trust them.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, InvalidHeaderValue, TRANSFER_ENCODING};
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, InvalidHeaderValue,
+    TRANSFER_ENCODING,
+};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use http_body_util::Full;
@@ -49,7 +52,7 @@ pub(super) fn build(
         ..attempt.delivery.clone()
     };
     if let Some(signer) = signer {
-        sent.headers = end_to_end(&sent.headers, |name| !dashed(name).starts_with("webhook-"));
+        sent.headers = end_to_end(&sent.headers, |name| !name.starts_with("webhook-"));
         // A dot in the id becomes %2E: in Standard Webhooks it separates what is signed.
         signer.sign(&mut sent, attempt.id, attempt.now).map_err(|_| Unsendable::Signature)?;
     }
@@ -70,11 +73,9 @@ pub(super) fn build(
 
 /// Whether a header of the provider's request reaches the application.
 fn is_the_providers(name: &str) -> bool {
-    let name = dashed(name);
-    !name.starts_with("oncegate-")
-        && !name.starts_with("x-forwarded-")
-        && name != "forwarded"
-        && name != IDEMPOTENCY_KEY.as_str()
+    // Many an application cannot tell `a_b` from `a-b`, so one could pass for the other.
+    !name.contains('_')
+        && !is_ours(name)
         && name != HOST.as_str()
         && name != CONTENT_LENGTH.as_str()
         && name != TRANSFER_ENCODING.as_str()
@@ -82,10 +83,19 @@ fn is_the_providers(name: &str) -> bool {
         && name != EXPECT.as_str()
 }
 
-/// The name as many applications read it: they cannot tell `a_b` from `a-b`, so one could
-/// pass for the other.
-fn dashed(name: &str) -> String {
-    name.replace('_', "-")
+/// Whether a header, named in either case, is one that no `Connection` may remove: ours, and
+/// those that say what the request is.
+pub fn matters(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    !is_the_providers(&name) || name == CONTENT_TYPE.as_str() || name == CONTENT_ENCODING.as_str()
+}
+
+/// Whether an application may take the header, named in lower case, for our word.
+fn is_ours(name: &str) -> bool {
+    name.starts_with("oncegate-")
+        || name.starts_with("x-forwarded-")
+        || name == "forwarded"
+        || name == IDEMPOTENCY_KEY.as_str()
 }
 
 /// The target's path, its own query, then the provider's.

@@ -24,13 +24,9 @@ pub(super) enum Scalar<'a> {
 /// The scalar at `path` in `body`. Every key that equals a step of the path, compared after
 /// decoding, must be alone in its object.
 pub(super) fn find<'a>(body: &'a [u8], path: &[String]) -> Result<Scalar<'a>, Unkeyed> {
-    let text = std::str::from_utf8(body).map_err(|_not_utf8| Unkeyed::Broken)?;
-    let mut scanner = Scanner { text, at: 0, found: None };
+    let mut scanner = Scanner::new(body)?;
     scanner.value(Some(path), 0)?;
-    scanner.space();
-    if scanner.at != text.len() {
-        return Err(Unkeyed::Broken);
-    }
+    scanner.end()?;
     match scanner.found {
         None => Err(Unkeyed::Missing),
         Some(Found::Other) => Err(Unkeyed::NotScalar),
@@ -43,13 +39,26 @@ enum Found<'a> {
     Other,
 }
 
-struct Scanner<'a> {
+/// A place in a text of JSON.
+pub(super) struct Scanner<'a> {
     text: &'a str,
     at: usize,
     found: Option<Found<'a>>,
 }
 
 impl<'a> Scanner<'a> {
+    /// The beginning of `body`.
+    pub(super) fn new(body: &'a [u8]) -> Result<Self, Unkeyed> {
+        let text = std::str::from_utf8(body).map_err(|_not_utf8| Unkeyed::Broken)?;
+        Ok(Self { text, at: 0, found: None })
+    }
+
+    /// Passes what is left, which must be space.
+    pub(super) fn end(&mut self) -> Result<(), Unkeyed> {
+        self.space();
+        if self.at == self.text.len() { Ok(()) } else { Err(Unkeyed::Broken) }
+    }
+
     /// Passes one value. `path` is what is left of the pointer, `None` off its way.
     fn value(&mut self, path: Option<&[String]>, depth: usize) -> Result<(), Unkeyed> {
         self.space();
@@ -122,7 +131,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes a string; its text only if it is `wanted`, so that most are not copied.
-    fn string(&mut self, wanted: bool) -> Result<Cow<'a, str>, Unkeyed> {
+    pub(super) fn string(&mut self, wanted: bool) -> Result<Cow<'a, str>, Unkeyed> {
         self.byte(b'"')?;
         let mut decoded = String::new();
         let mut run = self.at;
@@ -192,7 +201,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes a number: RFC 8259, section 6.
-    fn number(&mut self) -> Result<&'a str, Unkeyed> {
+    pub(super) fn number(&mut self) -> Result<&'a str, Unkeyed> {
         let start = self.at;
         self.skip(b"-");
         match self.peek() {
@@ -217,7 +226,8 @@ impl<'a> Scanner<'a> {
         if self.at == start { Err(Unkeyed::Broken) } else { Ok(()) }
     }
 
-    fn word(&mut self, word: &'static str) -> Result<&'static str, Unkeyed> {
+    /// Passes `word`.
+    pub(super) fn word(&mut self, word: &'static str) -> Result<&'static str, Unkeyed> {
         let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
         if !rest.starts_with(word.as_bytes()) {
             return Err(Unkeyed::Broken);
@@ -226,12 +236,14 @@ impl<'a> Scanner<'a> {
         Ok(word)
     }
 
-    fn ends(&mut self, close: u8) -> bool {
+    /// Passes `close`, if it is next.
+    pub(super) fn ends(&mut self, close: u8) -> bool {
         self.space();
         self.skip(&[close])
     }
 
-    fn byte(&mut self, byte: u8) -> Result<(), Unkeyed> {
+    /// Passes one byte, which must be `byte`.
+    pub(super) fn byte(&mut self, byte: u8) -> Result<(), Unkeyed> {
         if self.skip(&[byte]) { Ok(()) } else { Err(Unkeyed::Broken) }
     }
 
@@ -242,11 +254,13 @@ impl<'a> Scanner<'a> {
         is
     }
 
-    fn space(&mut self) {
+    /// Passes space.
+    pub(super) fn space(&mut self) {
         while self.skip(b" \t\n\r") {}
     }
 
-    fn peek(&self) -> Option<u8> {
+    /// The next byte.
+    pub(super) fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
@@ -257,7 +271,7 @@ impl<'a> Scanner<'a> {
 }
 
 /// An index as RFC 6901 writes it: no sign, no leading zero.
-fn index(step: &str) -> Option<usize> {
+pub(super) fn index(step: &str) -> Option<usize> {
     let plain =
         step.bytes().all(|byte| byte.is_ascii_digit()) && (step == "0" || !step.starts_with('0'));
     if plain { step.parse().ok() } else { None }

@@ -13,10 +13,13 @@ mod copies;
 mod drain;
 mod failures;
 mod hangup;
+mod hostile;
 mod mismatch;
+mod presets;
 mod queue;
 mod received;
 mod refused;
+mod unix;
 
 /// Sends every request at once, each over a connection that is open already. The answers
 /// come in the order of the requests.

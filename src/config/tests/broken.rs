@@ -52,7 +52,7 @@ fn every_mistake_is_told_at_once_with_its_line() {
         problems(WRONG, &[("ONCEGATE_SERVER__DRAIN", "2 weeks"), ("ONCEGATE_SERVR__DRAIN", "1s")]);
     insta::assert_snapshot!(shown, @r#"
     config.toml:3: server.listn: is not a setting; did you mean `listen`?
-    config.toml:4: server.admin: is open to other machines and has no token; set server.admin_token, or listen on 127.0.0.1
+    config.toml:4: server.admin: is open to other machines and has no token; set server.admin_token, or listen on 127.0.0.1 or a unix socket
     config.toml:4: server.admin: is the address of server.listen; the admin listener is yours alone: give it its own port
     config.toml:5: server.max_connections: must be a whole number from 1 to 1000000, not 0
     config.toml:6: server.idle_timeout: 30 is not a duration; write an integer and ms, s, m, h or d, such as "30s"
@@ -75,7 +75,7 @@ fn every_mistake_is_told_at_once_with_its_line() {
     config.toml:33: sources.one.retry.max: is shorter than `first`
     config.toml:34: sources.one.retry.atempts: is not a setting; did you mean `attempts`?
     config.toml:35: sources.two.path: sources one and two are both on /hooks/two; give each its own path
-    config.toml:35: sources.two.provider: is missing; name a preset (standard-webhooks, stripe, svix), or "custom"
+    config.toml:35: sources.two.provider: is missing; name a preset (github, shopify, slack, standard-webhooks, stripe, svix), or "custom"
     config.toml:35: sources.two.target: is missing; write the application's URL
     config.toml:36: sources.two.secrets[0]: the secret is too short: at least 16 bytes are needed
     config.toml:37: sources.two.mode: must be "proxy" or "queue", not "direct"
@@ -101,7 +101,7 @@ headr = "X-Signature"
 encoding = "base46"
 [sources.b.key]
 parts = ["cookie:id"]
-fallback = "canonical"
+fallback = "coalesce"
 [sources.c]
 provider = "custom"
 secrets = ["do_not_show_0123456789"]
@@ -124,7 +124,7 @@ scheme = "hmac-sha256"
     config.toml:11: sources.b.verify.scheme: scheme "ed25519" is not in this version, which has hmac-sha256, hmac-sha1, hmac-sha512 and none
     config.toml:12: sources.b.verify.headr: is not a setting; did you mean `header`?
     config.toml:13: sources.b.verify.encoding: "base46" is not one of hex, hex-upper, base64
-    config.toml:16: sources.b.key.fallback: fallback "canonical" is not in this version, which has body, reject and none
+    config.toml:16: sources.b.key.fallback: fallback "coalesce" is not in this version, which has body, canonical, reject and none
     config.toml:19: sources.c.secrets: scheme "none" checks no secret; remove them, or name the scheme
     config.toml:24: sources.c.key.parts: has "cookie:id", which is none of header:NAME, json:/pointer, form:NAME, query:NAME, signed:id
     config.toml:29: sources.d.verify.header: has no header's name in ""
@@ -252,6 +252,8 @@ fn the_admin_listener_needs_a_token_or_loopback_and_an_address_of_its_own() {
     for (text, refused) in [
         ("admin = \"0.0.0.0:1\"", true),
         ("admin = \"[::1]:1\"", false),
+        ("admin = \"unix:/run/oncegate/admin.sock\"", false),
+        ("admin = \"unix:\"", true),
         ("admin = \"0.0.0.0:1\"\nadmin_token = \"0123456789abcdef\"", false),
         ("admin = \"0.0.0.0:1\"\nadmin_token = \"0123456789abcde\"", true),
         ("admin = \"127.0.0.1:8080\"", true),
