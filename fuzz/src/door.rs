@@ -13,7 +13,7 @@ pub fn run(data: &[u8]) {
             // What is behind a head has no say in it.
             assert_eq!(judge(side, text), Ok(Some(head)));
             assert_eq!(judge(side, &[text, b"GET "].concat()), Ok(Some(head)));
-            drop(judge(side, rest));
+            let _no_panic = judge(side, rest);
         }
         let size = usize::from(data.first().copied().unwrap_or_default() % 7) + 1;
         let (whole, why) = through(side, data, data.len());
