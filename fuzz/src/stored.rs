@@ -26,5 +26,7 @@ pub fn run(data: &[u8]) {
     let at = usize::from(*change) % flipped.len();
     flipped[at] ^= 1 << (change % 8);
     refused(kind, row, &flipped);
-    refused(kind, row, &sealed[..at]);
+    // Cut within the tag. Cut within the record, what is left may be one that the fuzzer
+    // sealed: it reads tags off the comparisons, which guard against accidents alone.
+    refused(kind, row, &sealed[..sealed.len() - 1 - usize::from(*change) % 7]);
 }
