@@ -39,6 +39,7 @@ mod values;
 pub use layers::Environment;
 pub use problem::{Errors, Origin, Problem};
 pub use report::Report;
+pub(crate) use table::nearest;
 pub use tls::{BadTls, Tls};
 
 use problem::Findings;
@@ -116,6 +117,8 @@ pub struct Server {
     pub admin: Listen,
     /// The token of the admin listener.
     pub admin_token: Option<Arc<SecretSlice<u8>>>,
+    /// Names that the admin listener is called by, besides its addresses and `localhost`.
+    pub admin_hosts: Vec<String>,
     /// The certificate of the public listener; none: plain HTTP.
     pub tls: Option<Tls>,
     /// The proxies whose word on a client's address, scheme and host is taken.

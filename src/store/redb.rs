@@ -226,6 +226,11 @@ impl RedbStore {
         if self.shared.health() == Health::Compacting {
             return Err(Unavailable::Compacting);
         }
+        self.upkeep_in_turn(make).await
+    }
+
+    /// The same, after a compaction if one goes on.
+    async fn upkeep_in_turn<T>(&self, make: impl FnOnce(Reply<T>) -> Op) -> Result<T, Unavailable> {
         let (reply, receiver) = Reply::new();
         self.lanes.upkeep(make(reply))?;
         Self::reply(receiver).await
@@ -370,7 +375,8 @@ impl Store for RedbStore {
     }
 
     async fn close(&self) {
-        if let Err(error) = self.flush().await {
+        let notes = self.upkeep_in_turn(|reply| Op::Note { taken: HashMap::new(), reply });
+        if let Err(error) = notes.await {
             tracing::warn!(%error, "the last deliveries' notes could not be written");
         }
         let (reply, receiver) = Reply::<()>::new();
