@@ -55,6 +55,9 @@ use watch::{Busy, Watch, Watched};
 /// How long a client may take none of an answer's bytes.
 pub const WRITE_STALL: Duration = Duration::from_secs(30);
 
+/// How long, after the last answer, what a client still sends is read to throw it away.
+pub const LINGER: Duration = Duration::from_secs(5);
+
 /// The pause after an accept failed for want of resources (file descriptors, memory):
 /// they come back when connections end, so asking again at once only burns the CPU.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -76,6 +79,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// How long a client may take none of an answer's bytes.
     pub write_stall: Duration,
+    /// How long a client may go on sending after its last answer.
+    pub linger: Duration,
     /// Connections at once, at least 1; more wait in the kernel's backlog.
     pub max_connections: usize,
 }
@@ -87,6 +92,7 @@ impl From<&Server> for Limits {
             header_timeout: server.header_timeout,
             idle_timeout: server.idle_timeout,
             write_stall: WRITE_STALL,
+            linger: LINGER,
             max_connections: server.max_connections,
         }
     }

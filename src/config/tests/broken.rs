@@ -372,3 +372,24 @@ fn tls_is_a_certificate_and_a_key_that_are_there() {
     "#
     );
 }
+
+#[test]
+fn a_header_that_would_be_dropped_cannot_be_gone_by() {
+    let custom = |verify: &str, part: &str| {
+        let text = format!(
+            "[sources.one]\nprovider = \"custom\"\ntarget = \"http://127.0.0.1:5000\"\n\
+             secrets = [{{ env = \"STRIPE\" }}]\n[sources.one.verify]\n\
+             scheme = \"hmac-sha256\"\n{verify}\n[sources.one.key]\nparts = [\"{part}\"]\n"
+        );
+        problems(&text, &[("STRIPE", SECRET)])
+    };
+    for (verify, part, field) in [
+        ("header = \"X_Sign\"", "header:X-Id", "verify.header"),
+        ("header = \"X-Sign\"\nsigned = \"{header:x_b}.{body}\"", "header:X-Id", "verify.signed"),
+        ("header = \"X-Sign\"", "header:X_Id", "key.parts"),
+    ] {
+        let shown = custom(verify, part);
+        assert_eq!(shown.lines().count(), 1, "{shown}");
+        assert!(shown.contains(field) && shown.contains("headers with _"), "{shown}");
+    }
+}
