@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Uri};
+use ipnet::IpNet;
 use secrecy::SecretSlice;
 
 use crate::key::Rule;
@@ -31,11 +32,13 @@ mod source;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod values;
 
 pub use layers::Environment;
 pub use problem::{Errors, Origin, Problem};
 pub use report::Report;
+pub use tls::{BadTls, Tls};
 
 use problem::Findings;
 use secret::Places;
@@ -101,6 +104,10 @@ pub struct Server {
     pub admin: Listen,
     /// The token of the admin listener.
     pub admin_token: Option<Arc<SecretSlice<u8>>>,
+    /// The certificate of the public listener; none: plain HTTP.
+    pub tls: Option<Tls>,
+    /// The proxies whose word on a client's address, scheme and host is taken.
+    pub trusted_proxies: Vec<IpNet>,
     /// From the first byte of a request (or the accept) to the end of its headers.
     pub header_timeout: Duration,
     /// From the end of the headers to the end of the body.

@@ -2,7 +2,6 @@
 //! provider's hanging up does not cancel, claim, deliver, settle, respond.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,8 +28,10 @@ use crate::verify::Verified;
 
 mod body;
 mod lead;
+mod sender;
 
 use body::{Held, Room};
+pub use sender::Sender;
 
 /// Bytes of bodies in memory at once, of all requests. For a further one the unfinished body
 /// that has been coming longest gives way; where all are whole it is refused with 503.
@@ -116,11 +117,7 @@ impl Ingress {
     }
 
     /// Answers one request of a provider.
-    pub async fn receive(
-        self: Arc<Self>,
-        from: Option<IpAddr>,
-        request: Request<Incoming>,
-    ) -> Response {
+    pub async fn receive(self: Arc<Self>, from: Sender, request: Request<Incoming>) -> Response {
         let begun = Instant::now();
         let Some(gate) = self.gates.get(request.uri().path()).cloned() else {
             telemetry::lost(Outcome::NotFound);
@@ -168,7 +165,7 @@ impl Ingress {
     async fn admit(
         &self,
         gate: &Gate,
-        from: Option<IpAddr>,
+        from: Sender,
         request: Request<Incoming>,
     ) -> Result<(Claimable, Held, TaskTrackerToken), Turned> {
         if request.method() != Method::POST {
@@ -200,7 +197,7 @@ impl Ingress {
             reply: unavailable(error),
             why: "the store cannot be read",
         })?;
-        let mut claimable = claimable(gate, &verified, key, from);
+        let mut claimable = claimable(gate, &verified, key, &from);
         claimable.copy.earlier = earlier;
         Ok((claimable, room, held))
     }
@@ -334,7 +331,7 @@ fn refuse_nominations(gate: &Gate, headers: &HeaderMap) -> Result<(), Turned> {
 }
 
 /// What a claim needs of a verified delivery. Only a verified one gets here.
-fn claimable(gate: &Gate, verified: &Verified, key: Key, from: Option<IpAddr>) -> Claimable {
+fn claimable(gate: &Gate, verified: &Verified, key: Key, from: &Sender) -> Claimable {
     let delivery = verified.delivery();
     let mut sha256 = [0; 32];
     let hashed = digest::digest(&digest::SHA256, &delivery.body);
@@ -346,7 +343,7 @@ fn claimable(gate: &Gate, verified: &Verified, key: Key, from: Option<IpAddr>) -
         sha256,
         bytes: u64::try_from(delivery.body.len()).unwrap_or(u64::MAX),
     };
-    Claimable { copy, key, payload: Payload::new(delivery, from, false) }
+    Claimable { copy, key, payload: from.payload(delivery) }
 }
 
 /// The answer to a copy that does not lead.

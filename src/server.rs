@@ -13,10 +13,11 @@ use axum::response::IntoResponse as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::service::TowerToHyperService;
+use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::SetOnce;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,7 +26,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Listen, Source};
 use crate::deliver::Trust;
 use crate::gate::{Gate, Life};
-use crate::ingress::Ingress;
+use crate::ingress::{Ingress, Sender};
 use crate::reply::Reply;
 use crate::store::{Medium, RedbStore, Store as _};
 use crate::telemetry::{self, Outcome};
@@ -35,11 +36,13 @@ pub mod conn;
 mod drain;
 mod handed;
 mod listen;
+mod tls;
 
 use conn::{Limits, Peer, Side, Stop};
-use drain::{drain, end};
+use drain::{LAST_ANSWERS, drain, end};
 pub use handed::Handed;
 pub use listen::Listener;
+use tls::Secured;
 
 /// How long a file that is being opened keeps a request waiting for its answer; after that it
 /// is 503. The most impatient providers hang up after three seconds.
@@ -53,6 +56,8 @@ pub struct Bound {
     admin: Listener,
     metrics: Option<PrometheusHandle>,
     cut: CancellationToken,
+    /// What renews the certificate of `public`.
+    secured: Option<Secured>,
 }
 
 impl Bound {
@@ -67,15 +72,19 @@ impl Bound {
         config: Config,
         metrics: Option<PrometheusHandle>,
     ) -> anyhow::Result<Self> {
-        let public = match handed.public(&config.server)? {
+        let secured = config.server.tls.clone().map(Secured::new).transpose()?;
+        let mut public = match handed.public(&config.server)? {
             Some(public) => public,
             None => Listener::bind(&Listen::Tcp(config.server.listen), "server.listen").await?,
         };
+        if let Some(secured) = &secured {
+            public = public.secured(secured.settings()?);
+        }
         let admin = match handed.admin(&config.server)? {
             Some(admin) => admin,
             None => Listener::bind(&config.server.admin, "server.admin").await?,
         };
-        Ok(Self { config, public, admin, metrics, cut: CancellationToken::new() })
+        Ok(Self { config, public, admin, metrics, cut: CancellationToken::new(), secured })
     }
 
     /// Cancelled during a drain, it ends that at once: open attempts become unknown.
@@ -106,8 +115,13 @@ impl Bound {
         let service = TowerToHyperService::new(admin::router(Arc::clone(&admin)));
         let limits = Limits { side: Side::Operator, ..Limits::from(&self.config.server) };
         let serving = tokio::spawn(conn::serve(self.admin, limits, service, admin_stop.clone()));
+        let mut renewing = JoinSet::new();
+        if let Some(secured) = self.secured {
+            renewing.spawn(secured.renew());
+        }
         let running = Running { up: &admin.life, cut: self.cut, metrics: self.metrics };
         let ran = run(self.config, self.public, running, stop).await;
+        renewing.abort_all();
         admin_stop.cancel();
         end(serving, Instant::now() + Duration::from_secs(1)).await;
         ran
@@ -134,7 +148,9 @@ async fn run(
     // Providers are answered from the first moment too.
     let ingress = Arc::new(SetOnce::new());
     let limits = Limits::from(&config.server);
-    let accepting = tokio::spawn(accept(public, limits, Arc::clone(&ingress), halt.clone()));
+    let proxies = config.server.trusted_proxies.clone();
+    let accepting =
+        tokio::spawn(accept(public, limits, Arc::clone(&ingress), halt.clone(), proxies));
     let mut stop = pin!(stop);
     let store = tokio::select! {
         store = open(&config, &clock) => store?,
@@ -142,6 +158,7 @@ async fn run(
             tracing::info!("stopped while the file was being opened");
             halt.asked.cancel();
             halt.shut.cancel();
+            end(accepting, Instant::now() + LAST_ANSWERS).await;
             return Ok(());
         },
     };
@@ -224,15 +241,21 @@ async fn accept(
     limits: Limits,
     ingress: Arc<SetOnce<Arc<Ingress>>>,
     stop: Stop,
+    proxies: Vec<IpNet>,
 ) {
+    let shut = stop.shut.clone();
     let service = service_fn(move |request: http::Request<Incoming>| {
-        let ingress = Arc::clone(&ingress);
-        let from =
-            request.extensions().get::<Peer>().and_then(|peer| peer.addr).map(|addr| addr.ip());
+        let (ingress, shut) = (Arc::clone(&ingress), shut.clone());
+        let peer = request.extensions().get::<Peer>();
+        let address = peer.and_then(|peer| peer.addr).map(|address| address.ip());
+        let tls = peer.is_some_and(|peer| peer.tls);
+        let from = Sender::new(address, tls, request.headers(), &proxies);
         async move {
-            let answer: http::Response<Body> = match timeout(START_PATIENCE, ingress.wait()).await {
-                Ok(ingress) => Arc::clone(ingress).receive(from, request).await,
-                Err(_) => starting(),
+            let answer: http::Response<Body> = tokio::select! {
+                biased;
+                ingress = ingress.wait() => Arc::clone(ingress).receive(from, request).await,
+                () = shut.cancelled() => starting(),
+                () = sleep(START_PATIENCE) => starting(),
             };
             Ok::<_, Infallible>(answer)
         }

@@ -4,10 +4,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 
 use super::values::{write_duration, write_size};
-use super::{Config, Log, LogFormat, Server, Source, Storage};
+use super::{Config, Log, LogFormat, Server, Source, Storage, Tls};
 use crate::record::{Mode, OnMismatch, OnUnknown, Retry};
 use crate::verify;
 
@@ -97,6 +98,16 @@ fn server(server: &Server) -> Section {
         ("listen", json!(server.listen.to_string())),
         ("admin", json!(server.admin.to_string())),
         ("admin_token", json!(server.admin_token.is_some())),
+        (
+            "tls",
+            server.tls.as_ref().map_or(json!(false), |Tls { cert, key }| {
+                json!({ "cert": cert.display().to_string(), "key": key.display().to_string() })
+            }),
+        ),
+        (
+            "trusted_proxies",
+            json!(server.trusted_proxies.iter().map(IpNet::to_string).collect::<Vec<_>>()),
+        ),
         ("header_timeout", length(server.header_timeout)),
         ("body_timeout", length(server.body_timeout)),
         ("idle_timeout", length(server.idle_timeout)),

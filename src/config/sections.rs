@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::problem::wrong;
 use super::secret::{self, Places};
 use super::table::Table;
-use super::values::{address, boolean, duration, listen, size, text, whole, word};
+use super::tls;
+use super::values::{address, boolean, duration, listen, networks, size, text, whole, word};
 use super::{Listen, Log, LogFormat, Server, Storage};
 
 /// The shortest duration where zero makes no sense.
@@ -24,6 +25,8 @@ pub(super) fn server(mut table: Table<'_>, places: Places<'_>) -> Server {
         listen: table.read("listen", default(8080), address),
         admin: table.read("admin", Listen::Tcp(default(8081)), listen(places.folder)),
         admin_token: secret::single(&mut table, "admin_token", places).map(Arc::new),
+        tls: tls::section(&mut table, places),
+        trusted_proxies: table.read("trusted_proxies", Vec::new(), networks),
         header_timeout: table.read(
             "header_timeout",
             Duration::from_secs(10),

@@ -11,6 +11,7 @@ use crate::record::{Mode, OnMismatch, OnUnknown};
 
 mod advice;
 mod broken;
+mod names;
 
 /// A secret that must show up nowhere.
 const SECRET: &str = "whsec_do_not_show_me_anywhere_0123456789";
@@ -246,6 +247,8 @@ fn check_prints_what_is_in_force_and_what_to_think_about() {
     listen = "127.0.0.1:8080"
     admin = "0.0.0.0:9000"
     admin_token = true
+    tls = false
+    trusted_proxies = []
     header_timeout = "10s"
     body_timeout = "1m"
     idle_timeout = "30s"

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+mod activation;
 mod app;
 mod check;
 mod check_tests;
