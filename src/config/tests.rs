@@ -11,6 +11,7 @@ use crate::record::{Mode, OnMismatch, OnUnknown};
 
 mod advice;
 mod broken;
+mod names;
 
 /// A secret that must show up nowhere.
 const SECRET: &str = "whsec_do_not_show_me_anywhere_0123456789";
