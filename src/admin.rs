@@ -63,11 +63,12 @@ pub struct Up {
 }
 
 impl Up {
-    /// The gate of the source `name`.
+    /// The gate of the source that has, or had, the name `name`.
     fn gate(&self, name: &str) -> Option<&Arc<Gate>> {
-        self.gates
-            .iter()
-            .find(|gate| gate.source.name == name || gate.source.was.iter().any(|it| it == name))
+        let named = |gate: &&Arc<Gate>| {
+            gate.source.name == name || gate.source.was.iter().any(|was| was == name)
+        };
+        self.gates.iter().find(named)
     }
 }
 

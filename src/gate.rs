@@ -20,10 +20,10 @@ use crate::telemetry::{self, Meters};
 use crate::time::Millis;
 use crate::verify::Delivery;
 
-mod earlier;
 pub mod rejections;
 
 pub use rejections::{Rejected, Rejections};
+mod earlier;
 
 /// What outlives any one request: the store, the tasks, the two ends of the process.
 #[derive(Clone, Debug)]
@@ -49,14 +49,14 @@ pub struct Gate {
     pub meters: Meters,
     /// Wakes the queue: something may be due.
     pub wake: Notify,
-    /// Tells copies that wait: a run of a signal has ended.
-    pub run_ended: Notify,
-    /// The key rules of before that find copies of older events.
-    old_keys: Vec<Rule>,
     /// What was turned away lately.
     pub rejections: Rejections,
     /// When the last verified delivery arrived, in milliseconds; 0 before the first.
     last_delivery: AtomicU64,
+    /// Tells copies that wait: a run of a signal has ended.
+    pub run_ended: Notify,
+    /// The key rules of before that find copies of older events.
+    old_keys: Vec<Rule>,
     upstream: Upstream,
     slots: Arc<Semaphore>,
 }
@@ -83,9 +83,9 @@ impl Gate {
             old_keys: old_keys.iter().filter_map(|spec| Rule::new(spec).ok()).collect(),
             meters: Meters::new(&source.name),
             wake: Notify::new(),
-            run_ended: Notify::new(),
             rejections: Rejections::default(),
             last_delivery: AtomicU64::new(0),
+            run_ended: Notify::new(),
             upstream: Upstream::new(&source, trust)?,
             slots: Arc::new(Semaphore::new(source.concurrency)),
             source,
