@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use figment::value::Dict;
 use http::{HeaderValue, Uri};
 use ipnet::IpNet;
 use secrecy::SecretSlice;
@@ -79,6 +80,17 @@ impl Config {
     pub fn load(file: Option<&Path>, env: &Environment) -> Result<Self, Errors> {
         let mut findings = Findings::default();
         let root = layers::read(&mut findings, file, env).unwrap_or_default();
+        Self::check(findings, root, env)
+    }
+
+    /// Reads settings from the text of a file that need not be there, and from `env`.
+    pub fn parse(text: &str, env: &Environment) -> Result<Self, Errors> {
+        let mut findings = Findings::default();
+        let root = layers::read_text(&mut findings, text, env).unwrap_or_default();
+        Self::check(findings, root, env)
+    }
+
+    fn check(findings: Findings, root: Dict, env: &Environment) -> Result<Self, Errors> {
         let places = Places { env, folder: findings.folder() };
         let mut root = Table::new(String::new(), root, &findings);
         let server = sections::server(root.table("server"), places);
@@ -86,7 +98,7 @@ impl Config {
         let log = sections::log(root.table("log"));
         let sources = source::all(root.table("sources"), places, server.listen);
         root.finish();
-        let file = file.map(Path::to_owned);
+        let file = findings.file.clone();
         findings.settle(Self { file, server, storage, log, sources })
     }
 

@@ -149,6 +149,8 @@ async fn run(
     // Providers are answered from the first moment too.
     let ingress = Arc::new(SetOnce::new());
     let limits = Limits::from(&config.server);
+    // Not the settings': the socket may have been handed over, or the port be any.
+    let listen = public.address()?;
     let proxies = config.server.trusted_proxies.clone();
     let accepting =
         tokio::spawn(accept(public, limits, Arc::clone(&ingress), halt.clone(), proxies));
@@ -187,7 +189,7 @@ async fn run(
     admin.show(Up { life: life.clone(), gates: shown });
     service::ready();
     let watching = tokio::spawn(service::watch(Arc::clone(&life.store)));
-    tracing::info!(listen = %config.server.listen, sources = config.sources.len(), "ready");
+    tracing::info!(%listen, sources = config.sources.len(), "ready");
 
     let failed = tokio::select! {
         () = stop => None,

@@ -20,6 +20,8 @@ mod check;
 mod codec;
 mod due;
 mod file;
+#[doc(hidden)]
+pub mod fuzz;
 mod key_rules;
 mod list;
 mod mend;
