@@ -1,6 +1,7 @@
 //! The API by which an operator sees and acts: every shape, every refusal.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use oncegate::record::{OnUnknown, Policy};
 use serde_json::{Value, json};
@@ -140,6 +141,25 @@ fn paging_meets_every_event_once_while_others_arrive() {
             assert_eq!(old.len(), before, "{query}");
             assert_eq!(old.into_iter().collect::<BTreeSet<_>>().len(), before, "{query}");
         }
+        gateway.finish().await;
+    });
+}
+
+#[test]
+fn redelivering_wakes_the_queue() {
+    run(async {
+        let app = App::always(Step::says(200, "")).await;
+        let gateway = Gateway::start(&stripe("wakes", &app.url, "")).await;
+        gateway.stripe("wakes", "evt_1").send().await;
+        let begun = Instant::now();
+        for attempt in 2..=9 {
+            let path = "/api/v1/events/wakes/evt_1/redeliver";
+            assert_eq!(gateway.post(path, r#"{"force":true}"#).await.0, 200);
+            app.until(attempt).await;
+            gateway.until_state("wakes", "evt_1", "done").await;
+        }
+        // Not woken it sleeps five seconds each time.
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
         gateway.finish().await;
     });
 }
