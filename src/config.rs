@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use figment::value::Dict;
 use http::{HeaderValue, Uri};
 use ipnet::IpNet;
 use secrecy::SecretSlice;
@@ -38,6 +39,7 @@ mod values;
 pub use layers::Environment;
 pub use problem::{Errors, Origin, Problem};
 pub use report::Report;
+pub(crate) use table::nearest;
 pub use tls::{BadTls, Tls};
 
 use problem::Findings;
@@ -78,6 +80,17 @@ impl Config {
     pub fn load(file: Option<&Path>, env: &Environment) -> Result<Self, Errors> {
         let mut findings = Findings::default();
         let root = layers::read(&mut findings, file, env).unwrap_or_default();
+        Self::check(findings, root, env)
+    }
+
+    /// Reads settings from the text of a file that need not be there, and from `env`.
+    pub fn parse(text: &str, env: &Environment) -> Result<Self, Errors> {
+        let mut findings = Findings::default();
+        let root = layers::read_text(&mut findings, text, env).unwrap_or_default();
+        Self::check(findings, root, env)
+    }
+
+    fn check(findings: Findings, root: Dict, env: &Environment) -> Result<Self, Errors> {
         let places = Places { env, folder: findings.folder() };
         let mut root = Table::new(String::new(), root, &findings);
         let server = sections::server(root.table("server"), places);
@@ -85,7 +98,7 @@ impl Config {
         let log = sections::log(root.table("log"));
         let sources = source::all(root.table("sources"), places, server.listen);
         root.finish();
-        let file = file.map(Path::to_owned);
+        let file = findings.file.clone();
         findings.settle(Self { file, server, storage, log, sources })
     }
 
@@ -104,6 +117,8 @@ pub struct Server {
     pub admin: Listen,
     /// The token of the admin listener.
     pub admin_token: Option<Arc<SecretSlice<u8>>>,
+    /// Names that the admin listener is called by, besides its addresses and `localhost`.
+    pub admin_hosts: Vec<String>,
     /// The certificate of the public listener; none: plain HTTP.
     pub tls: Option<Tls>,
     /// The proxies whose word on a client's address, scheme and host is taken.

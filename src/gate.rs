@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -16,8 +17,12 @@ use crate::key::{self, Rule};
 use crate::record::{Label, Lead, Settled, Settlement, Token, Verdict, signal_of};
 use crate::store::{Payload, Store, Unavailable};
 use crate::telemetry::{self, Meters};
+use crate::time::Millis;
 use crate::verify::Delivery;
 
+pub mod rejections;
+
+pub use rejections::{Rejected, Rejections};
 mod earlier;
 
 /// What outlives any one request: the store, the tasks, the two ends of the process.
@@ -44,6 +49,10 @@ pub struct Gate {
     pub meters: Meters,
     /// Wakes the queue: something may be due.
     pub wake: Notify,
+    /// What was turned away lately.
+    pub rejections: Rejections,
+    /// When the last verified delivery arrived, in milliseconds; 0 before the first.
+    last_delivery: AtomicU64,
     /// Tells copies that wait: a run of a signal has ended.
     pub run_ended: Notify,
     /// The key rules of before that find copies of older events.
@@ -74,11 +83,30 @@ impl Gate {
             old_keys: old_keys.iter().filter_map(|spec| Rule::new(spec).ok()).collect(),
             meters: Meters::new(&source.name),
             wake: Notify::new(),
+            rejections: Rejections::default(),
+            last_delivery: AtomicU64::new(0),
             run_ended: Notify::new(),
             upstream: Upstream::new(&source, trust)?,
             slots: Arc::new(Semaphore::new(source.concurrency)),
             source,
         })
+    }
+
+    /// Counts and keeps a delivery that was turned away.
+    pub fn reject(&self, rejected: Rejected) {
+        self.meters.rejected(rejected.reason);
+        self.rejections.add(rejected);
+    }
+
+    /// Notes when a verified delivery arrived.
+    pub fn seen(&self, at: Millis) {
+        self.meters.seen(at);
+        self.last_delivery.fetch_max(at.0, Ordering::Relaxed);
+    }
+
+    /// When the last verified delivery of this run of the process arrived.
+    pub fn last_delivery(&self) -> Option<Millis> {
+        Some(Millis(self.last_delivery.load(Ordering::Relaxed))).filter(|at| at.0 > 0)
     }
 
     /// A slot for one attempt; waits for one as long as the provider can.

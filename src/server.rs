@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use axum::body::Body;
+use axum::extract::Request;
+use axum::middleware::map_request;
 use axum::response::IntoResponse as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -21,7 +23,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Caller, Up};
 use crate::clock::Clock;
 use crate::config::{Config, Listen, Source};
 use crate::deliver::Trust;
@@ -105,21 +107,20 @@ impl Bound {
     /// Runs until `stop`, then drains. An error means that the store could not be opened, or
     /// failed: what waited was answered, and a restart finds everything acknowledged.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let admin = Arc::new(Admin {
-            life: OnceLock::new(),
-            metrics: self.metrics.clone(),
-            token: self.config.server.admin_token.clone(),
-        });
+        let (token, hosts) =
+            (self.config.server.admin_token.clone(), self.config.server.admin_hosts.clone());
+        let admin = Arc::new(Admin::new(self.metrics.clone(), token, hosts));
         // It answers from the first moment: a repair of the file may take its time.
         let admin_stop = CancellationToken::new();
-        let service = TowerToHyperService::new(admin::router(Arc::clone(&admin)));
+        let service = admin::router(Arc::clone(&admin)).layer(map_request(name_caller));
+        let service = TowerToHyperService::new(service);
         let limits = Limits { side: Side::Operator, ..Limits::from(&self.config.server) };
         let serving = tokio::spawn(conn::serve(self.admin, limits, service, admin_stop.clone()));
         let mut renewing = JoinSet::new();
         if let Some(secured) = self.secured {
             renewing.spawn(secured.renew());
         }
-        let running = Running { up: &admin.life, cut: self.cut, metrics: self.metrics };
+        let running = Running { admin: &admin, cut: self.cut, metrics: self.metrics };
         let ran = run(self.config, self.public, running, stop).await;
         renewing.abort_all();
         admin_stop.cancel();
@@ -130,8 +131,8 @@ impl Bound {
 
 /// What a running gateway shares with the outside.
 struct Running<'a> {
-    /// Set once it is up.
-    up: &'a OnceLock<Life>,
+    /// Shows it once it is up.
+    admin: &'a Admin,
     cut: CancellationToken,
     metrics: Option<PrometheusHandle>,
 }
@@ -142,12 +143,14 @@ async fn run(
     running: Running<'_>,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let Running { up, cut, metrics } = running;
+    let Running { admin, cut, metrics } = running;
     let clock = Arc::new(Clock::start());
     let halt = Stop { asked: CancellationToken::new(), shut: CancellationToken::new() };
     // Providers are answered from the first moment too.
     let ingress = Arc::new(SetOnce::new());
     let limits = Limits::from(&config.server);
+    // Not the settings': the socket may have been handed over, or the port be any.
+    let listen = public.address()?;
     let proxies = config.server.trusted_proxies.clone();
     let accepting =
         tokio::spawn(accept(public, limits, Arc::clone(&ingress), halt.clone(), proxies));
@@ -177,15 +180,16 @@ async fn run(
     let mut standing = JoinSet::new();
     standing.spawn(upkeep::tick(Arc::clone(&store), life.clone(), names, metrics));
     standing.spawn(upkeep::sweep(Arc::clone(&store), life.clone()));
+    let shown = gates.clone();
     for gate in gates {
         standing.spawn(queue::run(gate, life.clone(), Arc::clone(&clock)));
     }
-    // Both are set once, here.
+    // Set once, here.
     drop(ingress.set(Arc::new(receives)));
-    drop(up.set(life.clone()));
+    admin.show(Up { life: life.clone(), gates: shown });
     service::ready();
     let watching = tokio::spawn(service::watch(Arc::clone(&life.store)));
-    tracing::info!(listen = %config.server.listen, sources = config.sources.len(), "ready");
+    tracing::info!(%listen, sources = config.sources.len(), "ready");
 
     let failed = tokio::select! {
         () = stop => None,
@@ -261,6 +265,13 @@ async fn accept(
         }
     });
     conn::serve(listener, limits, service, stop).await;
+}
+
+/// Tells the private side who asks.
+async fn name_caller(mut request: Request) -> Request {
+    let addr = request.extensions().get::<Peer>().and_then(|peer| peer.addr);
+    request.extensions_mut().insert(Caller { addr });
+    request
 }
 
 fn starting() -> http::Response<Body> {

@@ -20,6 +20,8 @@ mod check;
 mod codec;
 mod due;
 mod file;
+#[doc(hidden)]
+pub mod fuzz;
 mod key_rules;
 mod list;
 mod mend;
@@ -287,7 +289,7 @@ pub struct Stats {
     /// Events by source and state, of the sources that are configured.
     pub counts: Vec<(String, Label, u64)>,
     /// Events of sources that are not.
-    pub orphaned: Vec<(String, u64)>,
+    pub orphaned: Vec<(String, Label, u64)>,
     /// How long the oldest due event of each source has been due.
     pub oldest: Vec<(String, Duration)>,
     /// The size of the file in bytes.

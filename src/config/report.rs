@@ -98,6 +98,7 @@ fn server(server: &Server) -> Section {
         ("listen", json!(server.listen.to_string())),
         ("admin", json!(server.admin.to_string())),
         ("admin_token", json!(server.admin_token.is_some())),
+        ("admin_hosts", json!(server.admin_hosts)),
         (
             "tls",
             server.tls.as_ref().map_or(json!(false), |Tls { cert, key }| {

@@ -102,14 +102,14 @@ fn open() -> (Arc<RedbStore>, Arc<Switch>) {
     (Arc::new(store), switch)
 }
 
-fn watched(store: &Arc<RedbStore>, period: Duration) -> mpsc::UnboundedReceiver<Health> {
-    let (fed, feeds) = mpsc::unbounded_channel();
+fn watched(store: &Arc<RedbStore>, period: Duration) -> mpsc::Receiver<Health> {
+    let (fed, feeds) = mpsc::channel(10_000);
     let store = Arc::clone(store) as _;
-    tokio::spawn(feed(store, period, move |health| fed.send(health).unwrap_or_default()));
+    tokio::spawn(feed(store, period, move |health| fed.try_send(health).unwrap_or_default()));
     feeds
 }
 
-async fn next(feeds: &mut mpsc::UnboundedReceiver<Health>) -> Health {
+async fn next(feeds: &mut mpsc::Receiver<Health>) -> Health {
     timeout(Duration::from_secs(20), feeds.recv()).await.expect("fed").expect("watched")
 }
 

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::file::{Medium, OpenError, Progress};
-use super::list::{self, Position};
+use super::list::{self, Position, Wanted};
 use super::rules::{Rules, SourceRules};
 use super::tables::Failure;
 use super::totals::Totals;
@@ -25,7 +25,7 @@ use super::{
     Arrived, Compacted, Filter, Health, ListError, Page, Payload, Seen, Stats, Store, Story, Swept,
     Taken, Unavailable,
 };
-use super::{check, codec, mend, orphans};
+use super::{check, codec, mend};
 use crate::clock::Clock;
 use crate::record::{Act, Copy, Event, Label, Refused, Settled, Settlement, Token};
 use crate::time::Millis;
@@ -226,6 +226,11 @@ impl RedbStore {
         if self.shared.health() == Health::Compacting {
             return Err(Unavailable::Compacting);
         }
+        self.upkeep_in_turn(make).await
+    }
+
+    /// The same, after a compaction if one goes on.
+    async fn upkeep_in_turn<T>(&self, make: impl FnOnce(Reply<T>) -> Op) -> Result<T, Unavailable> {
         let (reply, receiver) = Reply::new();
         self.lanes.upkeep(make(reply))?;
         Self::reply(receiver).await
@@ -321,7 +326,12 @@ impl Store for RedbStore {
     fn list(&self, filter: &Filter, cursor: Option<&str>, limit: usize) -> Result<Page, ListError> {
         let from = cursor.map(|cursor| Position::open(cursor, filter)).transpose()?;
         let (totals, now) = (self.shared.totals.lock().clone(), self.rules.clock.now());
-        Ok(self.read(|db| list::page(db, &totals, filter, from.as_ref(), limit, now))?)
+        let names = filter.source.as_deref().map(|source| {
+            let now = self.rules.configured(source).unwrap_or(source);
+            self.rules.names(now).map(str::to_owned).collect()
+        });
+        let wanted = Wanted { filter, names };
+        Ok(self.read(|db| list::page(db, &totals, &wanted, from.as_ref(), limit, now))?)
     }
 
     async fn compact(&self) -> Result<Compacted, Unavailable> {
@@ -341,7 +351,11 @@ impl Store for RedbStore {
         let totals = self.shared.totals.lock();
         Stats {
             counts: self.counts(&totals),
-            orphaned: orphans::of(&totals, |name| self.rules.configured(name).is_none()),
+            orphaned: totals
+                .all()
+                .filter(|(name, _, count)| *count > 0 && self.rules.configured(name).is_none())
+                .map(|(name, label, count)| (name.to_owned(), label, count))
+                .collect(),
             oldest: oldest.into_iter().map(|(source, due)| (source, now.since(due))).collect(),
             bytes: self.medium.bytes(),
         }
@@ -370,7 +384,8 @@ impl Store for RedbStore {
     }
 
     async fn close(&self) {
-        if let Err(error) = self.flush().await {
+        let notes = self.upkeep_in_turn(|reply| Op::Note { taken: HashMap::new(), reply });
+        if let Err(error) = notes.await {
             tracing::warn!(%error, "the last deliveries' notes could not be written");
         }
         let (reply, receiver) = Reply::<()>::new();

@@ -14,6 +14,8 @@ use crate::record::{
     Boot, Finish, Meets, Mode, OnMismatch, OnUnknown, Policy, Retry, State, Verdict,
 };
 
+mod list;
+
 fn policy(mode: Mode) -> Policy {
     Policy {
         mode,
@@ -274,6 +276,26 @@ async fn a_file_that_is_mostly_empty_is_compacted_at_start() {
     let after = store.stats().bytes;
     assert!(after < before / 10, "{before} -> {after}");
     let again = arrive(&store, "p:2-0", "body").await;
+    assert_eq!(again.arrival.meets, Meets::Duplicate(Finish::Answered));
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_file_that_no_process_has_is_compacted() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
+    assert!(matches!(compact_file(&settings(&dir)), Err(OpenError::Io { .. })));
+    let store = open(&dir, &clock);
+    run(&store, 0, 20, 400_000).await;
+    assert!(matches!(compact_file(&settings(&dir)), Err(OpenError::InUse(_))));
+    clock.advance(Duration::from_hours(101));
+    sweep(&store).await;
+    run(&store, 1, 1, 100).await;
+    store.close().await;
+    let (before, after) = compact_file(&settings(&dir)).unwrap();
+    assert!(after < before, "{before} -> {after}");
+    let store = open(&dir, &clock);
+    assert_eq!(store.stats().bytes, after);
+    let again = arrive(&store, "p:1-0", "body").await;
     assert_eq!(again.arrival.meets, Meets::Duplicate(Finish::Answered));
     store.close().await;
 }

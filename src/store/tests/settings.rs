@@ -116,9 +116,11 @@ async fn events_of_a_removed_source_are_kept_and_named_and_wait_for_it() {
 
     let store = open_with(&dir, &clock, Sources::new());
     assert!(matches!(orphans(&path, &names), Orphans::Unknown(why) if why.contains("in use")));
-    let mut orphaned = store.stats().orphaned;
-    orphaned.sort();
-    assert_eq!(orphaned, [("p".to_owned(), 1), ("q".to_owned(), 2)]);
+    let mut orphaned = BTreeMap::new();
+    for (source, _, count) in store.stats().orphaned {
+        *orphaned.entry(source).or_insert(0) += count;
+    }
+    assert_eq!(orphaned, [("p".to_owned(), 1), ("q".to_owned(), 2)].into());
     assert!(store.stats().counts.is_empty());
     clock.advance(Duration::from_hours(10_000));
     assert_eq!(store.sweep().await.unwrap(), Swept::default());
