@@ -61,9 +61,10 @@ async fn a_late_success_does_not_answer_for_who_joined_since() {
         let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
         let store = start(&dir, &clock, mode);
         let first = come(&store).await.arrival;
-        let token = match &first.meets {
-            Meets::Lead(lead) => lead.token,
-            _ => store.take_due("s", 1).await.unwrap().events.remove(0).lead.token,
+        let token = if let Meets::Lead(lead) = &first.meets {
+            lead.token
+        } else {
+            store.take_due("s", 1).await.unwrap().events.remove(0).lead.token
         };
         store.settle(&first.id, token, ended(Verdict::Unknown)).await.unwrap();
         if mode == Mode::Queue {
@@ -72,9 +73,10 @@ async fn a_late_success_does_not_answer_for_who_joined_since() {
         let late = store.settle(&first.id, token, answered(200)).await.unwrap();
         assert_ne!(late, Settled::Now(Label::Done));
         clock.advance(Duration::from_secs(5));
-        let again = match come(&store).await.arrival.meets {
-            Meets::Lead(lead) => lead,
-            _ => store.take_due("s", 1).await.unwrap().events.remove(0).lead,
+        let again = if let Meets::Lead(lead) = come(&store).await.arrival.meets {
+            lead
+        } else {
+            store.take_due("s", 1).await.unwrap().events.remove(0).lead
         };
         assert!(again.doubt && again.attempt == 2);
         store.close().await;
