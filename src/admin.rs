@@ -151,15 +151,11 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
-    match &admin.metrics {
-        Some(metrics) => {
-            ([(CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render()).into_response()
-        },
-        None => {
-            let detail = "this process records no metrics";
-            Refusal::new(StatusCode::NOT_FOUND, "no_metrics", detail).into_response()
-        },
-    }
+    let Some(metrics) = &admin.metrics else {
+        let detail = "this process records no metrics";
+        return Refusal::new(StatusCode::NOT_FOUND, "no_metrics", detail).into_response();
+    };
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render()).into_response()
 }
 
 /// What an operator is told instead of what was asked for.

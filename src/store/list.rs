@@ -242,8 +242,8 @@ impl Walk<'_> {
         from: Option<&Position>,
     ) -> Result<Option<Position>, Failure> {
         let mut last = None;
-        let mut names = self.wanted.names.clone().unwrap_or_default();
-        names.iter_mut().for_each(|name| name.push(':'));
+        let names = self.wanted.names.iter().flatten();
+        let mut names: Vec<String> = names.map(|name| format!("{name}:")).collect();
         // In the order of the ids: none of these is the beginning of another.
         names.sort();
         for name in names {

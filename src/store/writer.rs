@@ -2,8 +2,9 @@
 //! lets each verb decide again inside one transaction, commits, and only then replies.
 //!
 //! Three lanes, in this order: our own (settlements, takes and the watchdog's question, at
-//! most one for each attempt in flight, one for each source and one: never refused), claims (bounded: full is answered at
-//! once), upkeep (one operation a batch, so that it never holds up a commit for long).
+//! most one for each attempt in flight, one for each source and one: never refused), claims
+//! (bounded: full is answered at once), upkeep (one operation a batch, so that it never holds up
+//! a commit for long).
 //!
 //! When the disk is full the batch is not lost: its claims are answered `Unavailable`, its
 //! settlements are kept, the file is opened anew once there is room, and the first

@@ -1,4 +1,4 @@
-//! The lanes into the writer: what waits has a bound, and whoever waits gets an answer.
+//! The ways to the writer, and who is turned away when too much waits.
 
 use crossbeam_channel::Sender;
 
@@ -14,7 +14,7 @@ const UPKEEP_WAITING: usize = 64;
 /// keep what waits when the last receiver goes, and whoever waits for a reply would wait
 /// for ever. These let go of it, so every reply ends.
 #[derive(Clone, Debug)]
-pub(in super::super) struct Lanes {
+pub(in crate::store) struct Lanes {
     /// One settlement an open attempt, one take a source.
     pub(super) own: Sender<Op>,
     pub(super) claims: Sender<Op>,
@@ -25,20 +25,20 @@ pub(in super::super) struct Lanes {
 
 impl Lanes {
     /// Never refused while the writer runs.
-    pub(in super::super) fn own(&self, op: Op) -> Result<(), Unavailable> {
+    pub(in crate::store) fn own(&self, op: Op) -> Result<(), Unavailable> {
         self.own.send(op).map_err(|_| Unavailable::Stopped)
     }
 
-    pub(in super::super) fn claim(&self, op: Op) -> Result<(), Unavailable> {
+    pub(in crate::store) fn claim(&self, op: Op) -> Result<(), Unavailable> {
         send_below(&self.claims, self.claims_waiting, op)
     }
 
-    pub(in super::super) fn upkeep(&self, op: Op) -> Result<(), Unavailable> {
+    pub(in crate::store) fn upkeep(&self, op: Op) -> Result<(), Unavailable> {
         send_below(&self.upkeep, UPKEEP_WAITING, op)
     }
 
     /// Asks the writer to end, after what waits.
-    pub(in super::super) fn stop(&self, reply: Reply<()>) -> Result<(), Unavailable> {
+    pub(in crate::store) fn stop(&self, reply: Reply<()>) -> Result<(), Unavailable> {
         self.upkeep.send(Op::Stop { reply }).map_err(|_| Unavailable::Stopped)
     }
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use oncegate::clock::Clock;
 use oncegate::record::{Label, Meets, Settled, Verdict};
-use oncegate::store::{Filter, Health, ListError, RedbStore, Store as _, Unavailable};
+use oncegate::store::{Filter, Health, ListError, RedbStore, Seen, Store as _, Unavailable};
 use tokio::time::timeout;
 
 use super::disk::Disk;
 use super::world::{self, START, body};
 
-async fn store() -> (Disk, Arc<RedbStore>) {
+fn store() -> (Disk, Arc<RedbStore>) {
     let (disk, clock) = (Disk::default(), Arc::new(Clock::still(START)));
     let store = Arc::new(world::open(&disk, &clock).unwrap());
     (disk, store)
@@ -19,7 +19,7 @@ async fn store() -> (Disk, Arc<RedbStore>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn during_a_compaction_claims_are_refused_and_settlements_wait() {
-    let (disk, store) = store().await;
+    let (disk, store) = store();
     let (copy, payload) = world::delivery("p:1", &body("one", 9000));
     let Meets::Lead(lead) = store.arrive(copy.clone(), &payload).await.unwrap().arrival.meets
     else {
@@ -49,7 +49,6 @@ async fn during_a_compaction_claims_are_refused_and_settlements_wait() {
     let settling = tokio::spawn(async move {
         settling.settle("p:1", lead.token, world::settlement(Verdict::Success, b"ok")).await
     });
-    let closing = Arc::clone(&store);
     disk.open_gate();
     assert!(compacting.await.unwrap().is_ok());
     assert_eq!(settling.await.unwrap(), Ok(Settled::Now(Label::Done)));
@@ -58,20 +57,15 @@ async fn during_a_compaction_claims_are_refused_and_settlements_wait() {
     assert_eq!(again.answer.unwrap().body, b"ok");
     assert!(store.arrive(other, &bytes).await.is_ok());
     assert_eq!(store.check(), Ok(Vec::new()));
-    closing.close().await;
+    store.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_during_a_compaction_waits_for_it_and_loses_nothing() {
-    let (disk, store) = store().await;
+    let (disk, store) = store();
     let (copy, payload) = world::delivery("q:1", b"one");
     assert_eq!(store.arrive(copy, &payload).await.unwrap().arrival.meets, Meets::Queued);
-    let seen = oncegate::store::Seen {
-        at: START,
-        outcome: "queued".to_owned(),
-        status: 200,
-        mismatch: false,
-    };
+    let seen = Seen { at: START, outcome: "queued".to_owned(), status: 200, mismatch: false };
     store.note("q:1", seen);
     disk.close_gate();
     let compacting = Arc::clone(&store);

@@ -121,7 +121,7 @@ fn a_body_is_small_json_or_nothing() {
             (Some("application/json"), &large, 413, "too_large"),
         ] {
             let told = send(kind, body.as_bytes()).await;
-            assert_eq!(told, (status, code.to_owned()), "{kind:?} {:.30}", body);
+            assert_eq!(told, (status, code.to_owned()), "{kind:?} {body:.30}");
         }
         gateway.finish().await;
     });
