@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use figment::value::Dict;
 use http::{HeaderValue, Uri};
+use ipnet::IpNet;
 use secrecy::SecretSlice;
 
 use crate::key::Rule;
@@ -32,11 +33,14 @@ mod source;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod values;
 
 pub use layers::Environment;
 pub use problem::{Errors, Origin, Problem};
 pub use report::Report;
+pub(crate) use table::nearest;
+pub use tls::{BadTls, Tls};
 
 use problem::Findings;
 use secret::Places;
@@ -113,6 +117,12 @@ pub struct Server {
     pub admin: Listen,
     /// The token of the admin listener.
     pub admin_token: Option<Arc<SecretSlice<u8>>>,
+    /// Names that the admin listener is called by, besides its addresses and `localhost`.
+    pub admin_hosts: Vec<String>,
+    /// The certificate of the public listener; none: plain HTTP.
+    pub tls: Option<Tls>,
+    /// The proxies whose word on a client's address, scheme and host is taken.
+    pub trusted_proxies: Vec<IpNet>,
     /// From the first byte of a request (or the accept) to the end of its headers.
     pub header_timeout: Duration,
     /// From the end of the headers to the end of the body.
@@ -191,6 +201,8 @@ pub enum LogFormat {
 pub struct Source {
     /// `[a-z0-9-]{1,40}`: the source's identity.
     pub name: String,
+    /// The names it had before, under which its older events were born.
+    pub was: Vec<String>,
     /// The preset's name, or `custom`.
     pub provider: String,
     /// How many secrets are accepted; several while they are rotated.

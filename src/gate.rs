@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -12,10 +13,17 @@ use tokio_util::task::TaskTracker;
 use crate::clock;
 use crate::config::Source;
 use crate::deliver::{Attempt, BadTarget, Origin, Report, Trust, Upstream};
-use crate::record::{Label, Lead, Settled, Settlement, Token, Verdict};
+use crate::key::{self, Rule};
+use crate::record::{Label, Lead, Settled, Settlement, Token, Verdict, signal_of};
 use crate::store::{Payload, Store, Unavailable};
 use crate::telemetry::{self, Meters};
+use crate::time::Millis;
 use crate::verify::Delivery;
+
+mod earlier;
+pub mod rejections;
+
+pub use rejections::{Rejected, Rejections};
 
 /// What outlives any one request: the store, the tasks, the two ends of the process.
 #[derive(Clone, Debug)]
@@ -41,6 +49,14 @@ pub struct Gate {
     pub meters: Meters,
     /// Wakes the queue: something may be due.
     pub wake: Notify,
+    /// Tells copies that wait: a run of a signal has ended.
+    pub run_ended: Notify,
+    /// The key rules of before that find copies of older events.
+    old_keys: Vec<Rule>,
+    /// What was turned away lately.
+    pub rejections: Rejections,
+    /// When the last verified delivery arrived, in milliseconds; 0 before the first.
+    last_delivery: AtomicU64,
     upstream: Upstream,
     slots: Arc<Semaphore>,
 }
@@ -57,15 +73,40 @@ pub struct Ended {
 }
 
 impl Gate {
-    /// The gate of `source`.
-    pub fn new(source: Arc<Source>, trust: &Trust) -> Result<Self, BadTarget> {
+    /// The gate of `source`, which had other key rules before.
+    pub fn new(
+        source: Arc<Source>,
+        old_keys: &[key::Spec],
+        trust: &Trust,
+    ) -> Result<Self, BadTarget> {
         Ok(Self {
+            old_keys: old_keys.iter().filter_map(|spec| Rule::new(spec).ok()).collect(),
             meters: Meters::new(&source.name),
             wake: Notify::new(),
+            run_ended: Notify::new(),
+            rejections: Rejections::default(),
+            last_delivery: AtomicU64::new(0),
             upstream: Upstream::new(&source, trust)?,
             slots: Arc::new(Semaphore::new(source.concurrency)),
             source,
         })
+    }
+
+    /// Counts and keeps a delivery that was turned away.
+    pub fn reject(&self, rejected: Rejected) {
+        self.meters.rejected(rejected.reason);
+        self.rejections.add(rejected);
+    }
+
+    /// Notes when a verified delivery arrived.
+    pub fn seen(&self, at: Millis) {
+        self.meters.seen(at);
+        self.last_delivery.fetch_max(at.0, Ordering::Relaxed);
+    }
+
+    /// When the last verified delivery of this run of the process arrived.
+    pub fn last_delivery(&self) -> Option<Millis> {
+        Some(Millis(self.last_delivery.load(Ordering::Relaxed))).filter(|at| at.0 > 0)
     }
 
     /// A slot for one attempt; waits for one as long as the provider can.
@@ -125,6 +166,7 @@ impl Gate {
         let took = begun.elapsed();
         self.meters.attempted(report.settlement.verdict, took);
         let settled = open.settle(report.settlement.clone()).await;
+        self.run_ended(id);
         match settled {
             // Due again, perhaps before what the queue sleeps for.
             Ok(Settled::Now(Label::Queued)) => self.wake.notify_one(),
@@ -145,6 +187,15 @@ impl Gate {
         let settlement = Settlement { verdict, answer: None, detail };
         if let Err(error) = Open::new(life, id, lead.token).settle(settlement).await {
             tracing::error!(event = id, %error, "a claim was not given back");
+        }
+        self.run_ended(id);
+    }
+
+    /// The next run of the signal, if `id` is a run of one, waits for this.
+    fn run_ended(&self, id: &str) {
+        if signal_of(id).is_some() {
+            self.wake.notify_one();
+            self.run_ended.notify_waiters();
         }
     }
 }

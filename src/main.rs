@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use oncegate::config::Config;
 use oncegate::server::{Bound, Handed};
+use oncegate::store::{self, Orphans};
 use oncegate::{demo, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -54,7 +55,8 @@ fn main() -> ExitCode {
             exit(Handed::take().and_then(|handed| run(serve(handed, config))))
         }),
         Command::Check { json } => with_config(cli.config.as_deref(), |config| {
-            let report = config.report();
+            let mut report = config.report();
+            report.warnings.extend(orphaned(&config));
             if json {
                 say(&format!("{:#}", report.to_json()));
             } else {
@@ -73,6 +75,24 @@ fn main() -> ExitCode {
 /// Prints a line; whoever reads may have gone, as `head` does.
 fn say(line: &str) {
     drop(writeln!(std::io::stdout(), "{line}"));
+}
+
+/// What `check` says about events of sources that are not configured any more.
+fn orphaned(config: &Config) -> Vec<String> {
+    let sources = config.sources.iter();
+    let names = sources.flat_map(|it| it.was.iter().chain([&it.name]).cloned()).collect();
+    match store::orphans(&config.storage.path, &names) {
+        Orphans::Known(found) => found
+            .into_iter()
+            .map(|(source, events)| {
+                format!(
+                    "{events} events are of the source {source}, which is not configured: they are \
+                     kept; configure it again, or name it in `was` of the source that goes on for it"
+                )
+            })
+            .collect(),
+        Orphans::Unknown(why) => vec![format!("whether events are of removed sources: {why}")],
+    }
 }
 
 fn with_config(file: Option<&Path>, act: impl FnOnce(Config) -> ExitCode) -> ExitCode {

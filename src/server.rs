@@ -4,28 +4,31 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use axum::body::Body;
+use axum::extract::Request;
+use axum::middleware::map_request;
 use axum::response::IntoResponse as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::service::TowerToHyperService;
+use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::SetOnce;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Caller, Up};
 use crate::clock::Clock;
 use crate::config::{Config, Listen, Source};
 use crate::deliver::Trust;
 use crate::gate::{Gate, Life};
-use crate::ingress::Ingress;
+use crate::ingress::{Ingress, Sender};
 use crate::reply::Reply;
 use crate::store::{Medium, RedbStore, Store as _};
 use crate::telemetry::{self, Outcome};
@@ -35,11 +38,13 @@ pub mod conn;
 mod drain;
 mod handed;
 mod listen;
+mod tls;
 
 use conn::{Limits, Peer, Side, Stop};
-use drain::{drain, end};
+use drain::{LAST_ANSWERS, drain, end};
 pub use handed::Handed;
 pub use listen::Listener;
+use tls::Secured;
 
 /// How long a file that is being opened keeps a request waiting for its answer; after that it
 /// is 503. The most impatient providers hang up after three seconds.
@@ -53,6 +58,8 @@ pub struct Bound {
     admin: Listener,
     metrics: Option<PrometheusHandle>,
     cut: CancellationToken,
+    /// What renews the certificate of `public`.
+    secured: Option<Secured>,
 }
 
 impl Bound {
@@ -67,15 +74,19 @@ impl Bound {
         config: Config,
         metrics: Option<PrometheusHandle>,
     ) -> anyhow::Result<Self> {
-        let public = match handed.public(&config.server)? {
+        let secured = config.server.tls.clone().map(Secured::new).transpose()?;
+        let mut public = match handed.public(&config.server)? {
             Some(public) => public,
             None => Listener::bind(&Listen::Tcp(config.server.listen), "server.listen").await?,
         };
+        if let Some(secured) = &secured {
+            public = public.secured(secured.settings()?);
+        }
         let admin = match handed.admin(&config.server)? {
             Some(admin) => admin,
             None => Listener::bind(&config.server.admin, "server.admin").await?,
         };
-        Ok(Self { config, public, admin, metrics, cut: CancellationToken::new() })
+        Ok(Self { config, public, admin, metrics, cut: CancellationToken::new(), secured })
     }
 
     /// Cancelled during a drain, it ends that at once: open attempts become unknown.
@@ -96,18 +107,22 @@ impl Bound {
     /// Runs until `stop`, then drains. An error means that the store could not be opened, or
     /// failed: what waited was answered, and a restart finds everything acknowledged.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let admin = Arc::new(Admin {
-            life: OnceLock::new(),
-            metrics: self.metrics.clone(),
-            token: self.config.server.admin_token.clone(),
-        });
+        let (token, hosts) =
+            (self.config.server.admin_token.clone(), self.config.server.admin_hosts.clone());
+        let admin = Arc::new(Admin::new(self.metrics.clone(), token, hosts));
         // It answers from the first moment: a repair of the file may take its time.
         let admin_stop = CancellationToken::new();
-        let service = TowerToHyperService::new(admin::router(Arc::clone(&admin)));
+        let service = admin::router(Arc::clone(&admin)).layer(map_request(name_caller));
+        let service = TowerToHyperService::new(service);
         let limits = Limits { side: Side::Operator, ..Limits::from(&self.config.server) };
         let serving = tokio::spawn(conn::serve(self.admin, limits, service, admin_stop.clone()));
-        let running = Running { up: &admin.life, cut: self.cut, metrics: self.metrics };
+        let mut renewing = JoinSet::new();
+        if let Some(secured) = self.secured {
+            renewing.spawn(secured.renew());
+        }
+        let running = Running { admin: &admin, cut: self.cut, metrics: self.metrics };
         let ran = run(self.config, self.public, running, stop).await;
+        renewing.abort_all();
         admin_stop.cancel();
         end(serving, Instant::now() + Duration::from_secs(1)).await;
         ran
@@ -116,8 +131,8 @@ impl Bound {
 
 /// What a running gateway shares with the outside.
 struct Running<'a> {
-    /// Set once it is up.
-    up: &'a OnceLock<Life>,
+    /// Shows it once it is up.
+    admin: &'a Admin,
     cut: CancellationToken,
     metrics: Option<PrometheusHandle>,
 }
@@ -128,13 +143,15 @@ async fn run(
     running: Running<'_>,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let Running { up, cut, metrics } = running;
+    let Running { admin, cut, metrics } = running;
     let clock = Arc::new(Clock::start());
     let halt = Stop { asked: CancellationToken::new(), shut: CancellationToken::new() };
     // Providers are answered from the first moment too.
     let ingress = Arc::new(SetOnce::new());
     let limits = Limits::from(&config.server);
-    let accepting = tokio::spawn(accept(public, limits, Arc::clone(&ingress), halt.clone()));
+    let proxies = config.server.trusted_proxies.clone();
+    let accepting =
+        tokio::spawn(accept(public, limits, Arc::clone(&ingress), halt.clone(), proxies));
     let mut stop = pin!(stop);
     let store = tokio::select! {
         store = open(&config, &clock) => store?,
@@ -142,6 +159,7 @@ async fn run(
             tracing::info!("stopped while the file was being opened");
             halt.asked.cancel();
             halt.shut.cancel();
+            end(accepting, Instant::now() + LAST_ANSWERS).await;
             return Ok(());
         },
     };
@@ -152,7 +170,7 @@ async fn run(
         shut: halt.shut,
         cut,
     };
-    let gates = gates(&config)?;
+    let gates = gates(&config, &store)?;
     let body_timeout = config.server.body_timeout;
     let receives = Ingress::new(&gates, life.clone(), Arc::clone(&clock), body_timeout);
 
@@ -160,12 +178,13 @@ async fn run(
     let mut standing = JoinSet::new();
     standing.spawn(upkeep::tick(Arc::clone(&store), life.clone(), names, metrics));
     standing.spawn(upkeep::sweep(Arc::clone(&store), life.clone()));
+    let shown = gates.clone();
     for gate in gates {
         standing.spawn(queue::run(gate, life.clone(), Arc::clone(&clock)));
     }
-    // Both are set once, here.
+    // Set once, here.
     drop(ingress.set(Arc::new(receives)));
-    drop(up.set(life.clone()));
+    admin.show(Up { life: life.clone(), gates: shown });
     service::ready();
     let watching = tokio::spawn(service::watch(Arc::clone(&life.store)));
     tracing::info!(listen = %config.server.listen, sources = config.sources.len(), "ready");
@@ -184,25 +203,27 @@ async fn run(
     }
 }
 
-fn gates(config: &Config) -> anyhow::Result<Vec<Arc<Gate>>> {
+fn gates(config: &Config, store: &RedbStore) -> anyhow::Result<Vec<Arc<Gate>>> {
     let trust = Trust::default();
     let gate = |source: &Arc<Source>| {
         let told = || format!("sources.{}.target", source.name);
-        Gate::new(Arc::clone(source), &trust).map(Arc::new).with_context(told)
+        Gate::new(Arc::clone(source), store.old_keys(&source.name), &trust)
+            .map(Arc::new)
+            .with_context(told)
     };
     config.sources.iter().map(gate).collect()
 }
 
 async fn open(config: &Config, clock: &Arc<Clock>) -> anyhow::Result<Arc<RedbStore>> {
-    let policies: BTreeMap<_, _> =
-        config.sources.iter().map(|it| (it.name.clone(), it.policy.clone())).collect();
+    let sources: BTreeMap<_, _> =
+        config.sources.iter().map(|it| (it.name.clone(), it.as_ref().into())).collect();
     let (settings, clock) = (config.storage.clone(), Arc::clone(clock));
     let opening = tokio::task::spawn_blocking(move || {
         let medium = Medium::File(settings.path.clone());
         RedbStore::open_telling(
             medium,
             &settings,
-            policies,
+            sources,
             clock,
             &(Arc::new(service::opening) as _),
         )
@@ -222,20 +243,33 @@ async fn accept(
     limits: Limits,
     ingress: Arc<SetOnce<Arc<Ingress>>>,
     stop: Stop,
+    proxies: Vec<IpNet>,
 ) {
+    let shut = stop.shut.clone();
     let service = service_fn(move |request: http::Request<Incoming>| {
-        let ingress = Arc::clone(&ingress);
-        let from =
-            request.extensions().get::<Peer>().and_then(|peer| peer.addr).map(|addr| addr.ip());
+        let (ingress, shut) = (Arc::clone(&ingress), shut.clone());
+        let peer = request.extensions().get::<Peer>();
+        let address = peer.and_then(|peer| peer.addr).map(|address| address.ip());
+        let tls = peer.is_some_and(|peer| peer.tls);
+        let from = Sender::new(address, tls, request.headers(), &proxies);
         async move {
-            let answer: http::Response<Body> = match timeout(START_PATIENCE, ingress.wait()).await {
-                Ok(ingress) => Arc::clone(ingress).receive(from, request).await,
-                Err(_) => starting(),
+            let answer: http::Response<Body> = tokio::select! {
+                biased;
+                ingress = ingress.wait() => Arc::clone(ingress).receive(from, request).await,
+                () = shut.cancelled() => starting(),
+                () = sleep(START_PATIENCE) => starting(),
             };
             Ok::<_, Infallible>(answer)
         }
     });
     conn::serve(listener, limits, service, stop).await;
+}
+
+/// Tells the private side who asks.
+async fn name_caller(mut request: Request) -> Request {
+    let addr = request.extensions().get::<Peer>().and_then(|peer| peer.addr);
+    request.extensions_mut().insert(Caller { addr });
+    request
 }
 
 fn starting() -> http::Response<Body> {

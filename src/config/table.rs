@@ -8,8 +8,7 @@ use super::layers::join;
 use super::problem::{Findings, Wrong, wrong};
 
 /// Settings of the contract that this version does not have.
-const LATER: [&str; 7] =
-    ["public_url", "tls", "trusted_proxies", "claim_token", "replay_guard", "order", "was"];
+const LATER: [&str; 5] = ["public_url", "claim_token", "replay_guard", "order", "was"];
 
 /// One table being read.
 #[derive(Debug)]
@@ -131,7 +130,7 @@ pub(super) fn unknown(key: &str, known: &[&str]) -> Wrong {
 }
 
 /// The one of `known` that `word` is likely a slip of.
-pub(super) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     known
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)

@@ -246,6 +246,9 @@ fn check_prints_what_is_in_force_and_what_to_think_about() {
     listen = "127.0.0.1:8080"
     admin = "0.0.0.0:9000"
     admin_token = true
+    admin_hosts = []
+    tls = false
+    trusted_proxies = []
     header_timeout = "10s"
     body_timeout = "1m"
     idle_timeout = "30s"

@@ -25,12 +25,15 @@ use tokio::time::Instant;
 
 use super::codec::Encoded;
 use super::file::Medium;
+use super::rules::Rules;
 use super::tables::Failure;
 use super::totals::Totals;
-use super::verbs::{Batch, Rules, transact};
+use super::verbs::{Batch, transact};
 use super::{Arrived, Compacted, Deliveries, Health, Swept, Taken, Unavailable};
 use crate::config;
-use crate::record::{Act, Copy, Label, Meets, Refused, Settled, Settlement, Token, Verdict};
+use crate::record::{
+    Act, Arrival, Copy, Label, Meets, Refused, Settled, Settlement, Token, Verdict,
+};
 use crate::telemetry;
 
 mod compact;
@@ -175,8 +178,10 @@ impl Op {
             Self::Settle { id, token, settlement, .. } => {
                 vec![Self::Settle { id, token, settlement, reply: Reply::nobody() }]
             },
-            Self::Arrive { copy, reply, .. } => match reply.with.map(|with| with.arrival.meets) {
-                Some(Meets::Lead(lead)) => vec![release(copy.id, lead.token)],
+            Self::Arrive { reply, .. } => match reply.with.map(|with| with.arrival) {
+                Some(Arrival { id, meets: Meets::Lead(lead), .. }) => {
+                    vec![release(id, lead.token)]
+                },
                 _ => Vec::new(),
             },
             Self::Take { reply, .. } => {

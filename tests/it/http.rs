@@ -9,16 +9,22 @@ use crate::harness::{Answer, Connection, Gateway, Request};
 
 mod admin;
 mod answers;
+mod api;
+mod compact;
 mod copies;
 mod drain;
 mod failures;
+mod guards;
 mod hangup;
 mod hostile;
 mod mismatch;
 mod presets;
+mod proxies;
 mod queue;
 mod received;
 mod refused;
+mod settings;
+mod tls;
 mod unix;
 
 /// Sends every request at once, each over a connection that is open already. The answers

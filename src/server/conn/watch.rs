@@ -7,7 +7,6 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use hyper::body::{Frame, SizeHint};
@@ -18,9 +17,7 @@ use tokio::time::Instant;
 use super::Limits;
 use super::door::{Door, Refusal};
 
-/// How long, and how much of, what a client still sends is read after its last answer, only
-/// to throw it away.
-const LINGER: Duration = Duration::from_secs(5);
+/// How much of what a client still sends is read after its last answer, only to throw it away.
 const LINGER_BYTES: usize = 64 << 20;
 
 /// What one connection is doing, and the deadline that follows.
@@ -67,7 +64,7 @@ impl Watch {
             (Some(since), _) => Some(since + self.limits.write_stall),
             (None, Phase::Idle(since)) => Some(since + self.limits.idle_timeout),
             (None, Phase::Head(since)) => Some(since + self.limits.header_timeout),
-            (None, Phase::Linger(since)) => Some(since + LINGER),
+            (None, Phase::Linger(since)) => Some(since + self.limits.linger),
             (None, Phase::Busy) => None,
         }
     }
