@@ -252,6 +252,9 @@ where
                 Ok(answer) => answer.await?,
                 Err(refusal) => refuse(peer, limits.side, refusal),
             };
+            if busy.is_the_last() || response.headers().contains_key(CONNECTION) {
+                busy.end();
+            }
             if busy.is_the_last() || last.is_cancelled() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }

@@ -197,11 +197,14 @@ async fn pages(site: &Site<'_>) {
             is_silent(&path, get(&path).await.text());
         }
         let path = format!("/api/v1/sources/{source}/rejections");
-        is_silent(&path, get(&path).await.text());
+        let rejections = get(&path).await;
+        assert!(rejections.text().contains("\"wrong\""), "{}", rejections.text());
+        is_silent(&path, rejections.text());
     }
-    let others = ["/", "/metrics", "/readyz", "/healthz", "/api/v1/events", "/api/v1/sources"];
-    for path in others {
-        is_silent(path, get(path).await.text());
+    for path in ["/metrics", "/readyz", "/healthz", "/api/v1/events", "/api/v1/sources"] {
+        let page = get(path).await;
+        assert_eq!(page.status, 200, "{path}: {}", page.text());
+        is_silent(path, page.text());
     }
     let refused = site.get("/metrics", &[("authorization", &format!("Bearer {BIRD}"))]).await;
     assert_eq!(refused.status, 401);

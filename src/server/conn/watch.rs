@@ -32,6 +32,8 @@ struct Now {
     door: Door,
     /// Requests that hyper has read.
     begun: u64,
+    /// Whether we, not the client, have decided that there is no next one.
+    ended: bool,
     phase: Phase,
     /// Since when the client takes no bytes.
     stalled: Option<Instant>,
@@ -53,7 +55,7 @@ impl Watch {
     /// A connection accepted just now.
     pub(super) fn new(limits: Limits) -> Arc<Self> {
         let (door, phase) = (Door::new(limits.side), Phase::Head(Instant::now()));
-        let now = Now { door, begun: 0, phase, stalled: None };
+        let now = Now { door, begun: 0, ended: false, phase, stalled: None };
         Arc::new(Self { limits, now: Mutex::new(now) })
     }
 
@@ -103,7 +105,7 @@ impl Watch {
     /// and bytes that come to a closed socket reset it (RFC 9112 9.6).
     fn lingers(&self) -> bool {
         let mut now = self.now.lock();
-        if now.door.is_between() {
+        if now.door.is_between() && !now.ended {
             return false;
         }
         if !matches!(now.phase, Phase::Linger(_)) {
@@ -155,6 +157,11 @@ impl Busy {
     pub(super) fn is_the_last(&self) -> bool {
         let now = self.watch.now.lock();
         now.door.refused(self.nth).is_some() || now.door.is_to_come(self.nth)
+    }
+
+    /// Notes that the answer closes the connection, which the client cannot know yet.
+    pub(super) fn end(&self) {
+        self.watch.now.lock().ended = true;
     }
 
     /// The answer's body, which ends the request when it is gone.

@@ -56,6 +56,34 @@ async fn a_copy_joins_the_run_that_has_not_started_and_else_is_the_next() {
 }
 
 #[tokio::test]
+async fn a_late_success_does_not_answer_for_who_joined_since() {
+    for mode in [Mode::Queue, Mode::Proxy] {
+        let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
+        let store = start(&dir, &clock, mode);
+        let first = come(&store).await.arrival;
+        let token = if let Meets::Lead(lead) = &first.meets {
+            lead.token
+        } else {
+            store.take_due("s", 1).await.unwrap().events.remove(0).lead.token
+        };
+        store.settle(&first.id, token, ended(Verdict::Unknown)).await.unwrap();
+        if mode == Mode::Queue {
+            assert_eq!(come(&store).await.arrival.id, first.id, "it joins");
+        }
+        let late = store.settle(&first.id, token, answered(200)).await.unwrap();
+        assert_ne!(late, Settled::Now(Label::Done));
+        clock.advance(Duration::from_secs(5));
+        let again = if let Meets::Lead(lead) = come(&store).await.arrival.meets {
+            lead
+        } else {
+            store.take_due("s", 1).await.unwrap().events.remove(0).lead
+        };
+        assert!(again.doubt && again.attempt == 2);
+        store.close().await;
+    }
+}
+
+#[tokio::test]
 async fn runs_that_must_wait_keep_no_other_event_from_its_turn() {
     let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
     let store = start(&dir, &clock, Mode::Queue);

@@ -159,3 +159,24 @@ fn where_each_delivery_is_an_event_no_old_rule_swallows_it() {
         }
     });
 }
+
+#[test]
+fn a_rule_that_was_too_coarse_swallows_nothing_once_it_is_mended() {
+    run(async {
+        let app = App::always(Step::says(200, "")).await;
+        let source =
+            |part| open_source("coarse", &app.url, "", &format!("parts = [\"json:/{part}\"]"));
+        let body = |id| format!(r#"{{"type":"paid","id":"{id}"}}"#);
+        let gateway = Gateway::start(&source("type")).await;
+        assert_eq!(gateway.request("coarse", body(1)).send().await.told(), (200, "processed"));
+        assert_eq!(gateway.request("coarse", body(2)).send().await.told(), (200, "duplicate"));
+        let dir = gateway.finish().await;
+        let gateway = Gateway::start_in(dir, "", &source("id"), |_| {}).await;
+        for (id, outcome) in [(1, "duplicate"), (2, "processed"), (3, "processed")] {
+            let sent = gateway.request("coarse", body(id)).send().await;
+            assert_eq!(sent.told(), (200, outcome), "{id}");
+        }
+        assert_eq!(app.got().len(), 3);
+        gateway.finish().await;
+    });
+}

@@ -16,6 +16,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::harness::{App, Connection, Gateway, Step, run, stripe};
+use crate::process;
 
 fn made() -> CertifiedKey<KeyPair> {
     rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap()
@@ -148,5 +149,38 @@ fn a_renewed_certificate_is_served_without_a_restart() {
         let answer = exchange(&mut kept, &request.bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         gateway.finish().await;
+    });
+}
+
+#[test]
+fn a_renewal_that_cannot_be_used_is_told_once_and_the_key_never_shows() {
+    run(async {
+        let (old, other) = (made(), made());
+        let folder = tempfile::tempdir().unwrap();
+        let line = put(folder.path(), &old);
+        let settings = stripe("bad", "http://127.0.0.1:9/", "");
+        let site = process::Site::new(folder.path(), &line, &settings);
+        let gateway = site.start(&[]).await;
+        let until_said = async |text: &str| {
+            while !site.said().contains(text) {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        // A key without its certificate; the way back is a renewal, too.
+        fs::write(folder.path().join("key.pem"), other.signing_key.serialize_pem()).unwrap();
+        until_said("the old one stays in force: ").await;
+        let stream =
+            connect(site.public, old.cert.der(), &rustls::version::TLS13, &[b"http/1.1"]).await;
+        assert!(stream.is_ok(), "the old certificate is not in force");
+        put(folder.path(), &old);
+        until_said("the new certificate is in force").await;
+        gateway.terminate();
+        assert_eq!(gateway.ended().await.code(), Some(0), "{}", site.said());
+        let said = site.said();
+        assert_eq!(said.matches("cannot be used").count(), 1, "{said}");
+        for made in [&old, &other] {
+            let pem = made.signing_key.serialize_pem();
+            assert!(pem.lines().all(|line| !said.contains(line)), "a key shows: {said}");
+        }
     });
 }

@@ -102,6 +102,56 @@ fn a_change_of_settings_between_kills_loses_nothing_and_repeats_nothing() {
     runtime().block_on(changes(setting("ONCEGATE_KILLS", KILLS).max(2 * STAGES.len() as u64)));
 }
 
+#[test]
+fn check_names_the_events_of_a_removed_source_and_writes_nothing() {
+    runtime().block_on(async {
+        let dir = tempfile::tempdir().unwrap();
+        let app = App::start(Script { seed: 1, fails: 0, hangs_up: 0, slow: 0, too_slow: 0 });
+        let app = app.unwrap();
+        let mut site = Site::new(dir.path(), dir.path(), app.addr, &[], "1MiB");
+        let file = dir.path().join("oncegate.redb");
+        let check = |site: &Site| {
+            let before = std::fs::read(&file).ok();
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_oncegate"));
+            let output = command.arg("check").arg("--config").arg(&site.config).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            (String::from_utf8(output.stdout).unwrap(), before == std::fs::read(&file).ok())
+        };
+        site.set_sources(&sources(app.addr, 0));
+        let (said, untouched) = check(&site);
+        assert!(!said.contains("not configured") && untouched && !file.exists(), "{said}");
+        let mut gateway = site.start_ready().await;
+        let providers = Providers {
+            serial: AtomicUsize::new(0),
+            book: Book::default(),
+            more: AtomicBool::new(true),
+            addr: site.public,
+        };
+        let mut client = Client::new(site.public);
+        for serial in 0..3 {
+            assert!(providers.send(&mut client, serial, &format!("{{\"id\":{serial}}}")).await);
+        }
+        let (said, _) = check(&site);
+        assert!(said.contains("in use by a running gateway"), "{said}");
+        gateway.terminate();
+        assert!(gateway.ended().await.success());
+        site.set_sources(&sources(app.addr, 4));
+        let (said, untouched) = check(&site);
+        assert!(
+            said.contains("3 events are of the source shop, which is not configured"),
+            "{said}"
+        );
+        assert!(untouched);
+        // Renamed, they are somebody's.
+        site.set_sources(&sources(app.addr, 1));
+        let (said, untouched) = check(&site);
+        assert!(!said.contains("not configured") && untouched, "{said}");
+        site.start_ready().await.kill();
+        let (said, untouched) = check(&site);
+        assert!(said.contains("not closed cleanly") && untouched, "{said}");
+    });
+}
+
 async fn changes(kills: u64) {
     let seed = setting("ONCEGATE_SEED", fastrand::u64(..));
     println!("settings, ONCEGATE_SEED={seed}: {kills} kills");
