@@ -12,13 +12,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Uri;
+use http::{HeaderValue, Uri};
 use secrecy::SecretSlice;
 
 use crate::key::Rule;
-use crate::preset::Acknowledgement;
+use crate::preset::{Acknowledgement, Handshake, Sample};
 use crate::record::Policy;
-use crate::verify::Verifier;
+use crate::time::Millis;
+use crate::verify::{Delivery, Rejection, Verifier};
 use crate::{key, verify};
 
 mod layers;
@@ -209,6 +210,10 @@ pub struct Source {
     pub provider_retries: bool,
     /// What a copy is answered when there is no recorded answer.
     pub acknowledgement: Acknowledgement,
+    /// What the provider asks of an endpoint itself.
+    pub handshakes: &'static [Handshake],
+    /// A delivery like one of the provider's own.
+    pub sample: &'static Sample,
     /// How the provider signs, as set.
     pub verify_spec: verify::Spec,
     /// Checks signatures.
@@ -221,4 +226,31 @@ pub struct Source {
     pub signer: Option<Verifier>,
     /// What transitions depend on.
     pub policy: Policy,
+}
+
+/// Why a delivery of a source's own cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Unsigned {
+    /// The id cannot stand in a header.
+    #[error("the id cannot be written in a header")]
+    Id(#[from] http::Error),
+    /// The scheme signs a header that the delivery has not got.
+    #[error("the scheme signs a header that is {0} here: give the delivery that header")]
+    Header(Rejection),
+}
+
+impl Source {
+    /// Makes `delivery` one that the provider could have sent of the event `id`: gives it the
+    /// headers that it lacks, those that the key is read from too, and signs it.
+    pub fn sign(&self, delivery: &mut Delivery, id: &str, now: Millis) -> Result<(), Unsigned> {
+        self.sample.complete(delivery, id)?;
+        for name in self.key.headers(self.verifier.family()) {
+            // The scheme's own are written below.
+            if !delivery.headers.contains_key(&name) {
+                let value = HeaderValue::try_from(id).map_err(http::Error::from)?;
+                delivery.headers.insert(name, value);
+            }
+        }
+        self.verifier.sign(delivery, id, now).map_err(Unsigned::Header)
+    }
 }

@@ -22,6 +22,7 @@ use crate::clock::{self, Clock};
 use crate::deliver::provider_answer;
 use crate::gate::{Gate, Life};
 use crate::key::Key;
+use crate::preset;
 use crate::record::{Copy, Finish, Label, Meets, Mode, Settled, Token, Verdict};
 use crate::reply::Reply;
 use crate::store::{Arrived, Payload, Seen, Unavailable};
@@ -90,7 +91,7 @@ struct Read {
     room: Option<OwnedSemaphorePermit>,
 }
 
-/// A delivery turned away before it was claimed, and why, in a word for the log.
+/// A delivery answered before it was claimed, and why, in a word for the log.
 struct Turned {
     reply: Reply,
     why: &'static str,
@@ -187,6 +188,9 @@ impl Ingress {
             Turned { reply, why: reason.word() }
         })?;
         gate.meters.seen(self.clock.now());
+        if let Some(greeting) = preset::greet(gate.source.handshakes, &verified) {
+            return Err(Turned { reply: Reply::greet(greeting), why: "no event" });
+        }
         let key = gate.source.key.derive(&verified, Uuid::new_v4).map_err(|why| {
             let detail = format!("no key can be derived: {why}");
             Turned { reply: Reply::refuse(Outcome::Invalid, &detail), why: why.word() }

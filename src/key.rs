@@ -6,10 +6,12 @@
 //! the whole rule and the fallback applies; a value is never normalised; and no two
 //! different lists of parts share a text.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use aws_lc_rs::digest;
 use data_encoding::HEXLOWER;
+use http::HeaderName;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -21,6 +23,7 @@ mod part;
 #[cfg(test)]
 mod tests;
 
+use json::Scalar;
 use part::Part;
 
 /// The longest text a key has, in bytes; a longer one is hashed.
@@ -37,7 +40,8 @@ pub const MAX_IGNORED: usize = 32;
 #[serde(deny_unknown_fields)]
 pub struct Spec {
     /// `header:NAME`, `json:/pointer`, `form:NAME`, `query:NAME`, or `signed:id`: the id that
-    /// the signature covers, whichever of the scheme's header sets it came in.
+    /// the signature covers, whichever of the scheme's header sets it came in. `*` in the name
+    /// of a header stands for the set that was verified.
     #[serde(default)]
     pub parts: Vec<String>,
     /// What applies when a part is missing or in doubt.
@@ -99,6 +103,39 @@ pub struct Rule {
     parts: Vec<Part>,
     fallback: Fallback,
     ignore: Vec<Vec<String>>,
+}
+
+/// Where a text is in a delivery, written as a part of a key is.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Place {
+    text: String,
+    part: Part,
+}
+
+impl Place {
+    /// The text there; nothing where a key's part would fail, or where it is no text.
+    pub fn find<'a>(&self, delivery: &'a Verified) -> Option<Cow<'a, str>> {
+        match self.part.read(delivery).ok()? {
+            Scalar::Text(text) => Some(text),
+            Scalar::Token(_) => None,
+        }
+    }
+}
+
+impl TryFrom<String> for Place {
+    type Error = SpecError;
+
+    fn try_from(text: String) -> Result<Self, SpecError> {
+        let part = Part::parse(&text)?;
+        Ok(Self { text, part })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 /// The identity of an event within its source.
@@ -210,6 +247,11 @@ impl Rule {
                 }
             },
         }
+    }
+
+    /// The headers that the rule reads, in the `family` of a scheme that has several.
+    pub fn headers(&self, family: Option<&str>) -> impl Iterator<Item = HeaderName> {
+        self.parts.iter().filter_map(move |part| part.header(family))
     }
 
     fn composed(&self, delivery: &Verified) -> Result<String, Unkeyed> {

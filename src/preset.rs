@@ -3,6 +3,7 @@
 //! The facts come from the provider's own libraries and documents; each file names them,
 //! when they were read, and how sure they are.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -11,8 +12,13 @@ use serde::Deserialize;
 use crate::record::Mode;
 use crate::{key, time, verify};
 
+mod handshake;
+mod sample;
 #[cfg(test)]
 mod tests;
+
+pub use handshake::{Greeting, Handshake, greet};
+pub use sample::Sample;
 
 /// What a copy is answered when there is no recorded answer.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -38,6 +44,9 @@ pub struct Preset {
     pub key: key::Spec,
     /// What it takes for success.
     pub acknowledgement: Acknowledgement,
+    /// What it asks of an endpoint itself.
+    #[serde(rename = "handshake", default)]
+    pub handshakes: Vec<Handshake>,
     /// Whether it sends again what was not answered 2xx.
     pub retries: bool,
     /// Proxy, or queue where the provider never retries.
@@ -54,6 +63,8 @@ pub struct Preset {
     pub horizon: Duration,
     /// The largest body it sends, in bytes.
     pub max_body: usize,
+    /// A delivery like one of its own.
+    pub sample: Sample,
     /// Where this is from.
     pub facts: Facts,
 }
@@ -107,7 +118,10 @@ pub fn all() -> &'static [Preset] {
     &PRESETS
 }
 
-const FILES: [&str; 3] = [
+const FILES: [&str; 6] = [
+    include_str!("presets/github.toml"),
+    include_str!("presets/shopify.toml"),
+    include_str!("presets/slack.toml"),
     include_str!("presets/standard-webhooks.toml"),
     include_str!("presets/stripe.toml"),
     include_str!("presets/svix.toml"),
@@ -125,12 +139,17 @@ static CUSTOM: LazyLock<Preset> = LazyLock::new(|| Preset {
     verify: verify::Spec::new(verify::Scheme::HmacSha256, ""),
     key: key::Spec::default(),
     acknowledgement: Acknowledgement { status: 200, body: String::new() },
+    handshakes: Vec::new(),
     retries: true,
     mode: Mode::Proxy,
     wait: Duration::from_secs(4),
     ttl: Duration::from_hours(35 * 24),
     horizon: Duration::from_hours(30 * 24),
     max_body: 1 << 20,
+    sample: Sample {
+        headers: BTreeMap::from([("content-type".to_owned(), "application/json".to_owned())]),
+        body: "{\"id\":\"{id}\"}".to_owned(),
+    },
     facts: Facts {
         sources: Vec::new(),
         date: String::new(),

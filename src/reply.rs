@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use crate::preset::Acknowledgement;
+use crate::preset::{Acknowledgement, Greeting};
 use crate::record::Answer;
 use crate::telemetry::Outcome;
 
@@ -38,6 +38,19 @@ impl Reply {
             status: acknowledgement.status,
             headers: Vec::new(),
             body: Bytes::from(acknowledgement.body.clone()),
+            replayed: false,
+            mismatch: false,
+        }
+    }
+
+    /// The answer to a handshake.
+    pub fn greet(greeting: Greeting<'_>) -> Self {
+        let kind = greeting.content_type.map(|kind| (CONTENT_TYPE.to_string(), kind.into()));
+        Self {
+            outcome: Outcome::Handshake,
+            status: greeting.status,
+            headers: kind.into_iter().collect(),
+            body: Bytes::from(greeting.body),
             replayed: false,
             mismatch: false,
         }
@@ -76,6 +89,7 @@ impl Reply {
             | Outcome::Queued
             | Outcome::Duplicate
             | Outcome::Held
+            | Outcome::Handshake
             | Outcome::Unrecorded => StatusCode::SERVICE_UNAVAILABLE,
         };
         let mut headers = vec![(CONTENT_TYPE.to_string(), b"application/json".to_vec())];

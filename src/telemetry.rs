@@ -38,6 +38,8 @@ pub enum Outcome {
     Held,
     /// The application's 2xx could not be recorded: the disk failed.
     Unrecorded,
+    /// No event: the provider asked for the endpoint itself, and was answered.
+    Handshake,
     /// Refused: same key, other body.
     Mismatch,
     /// The signature is missing, wrong or too old.
@@ -56,7 +58,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every outcome.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Processed,
         Self::Queued,
         Self::Duplicate,
@@ -65,6 +67,7 @@ impl Outcome {
         Self::Unknown,
         Self::Held,
         Self::Unrecorded,
+        Self::Handshake,
         Self::Mismatch,
         Self::Rejected,
         Self::Invalid,
@@ -85,6 +88,7 @@ impl Outcome {
             Self::Unknown => "unknown",
             Self::Held => "held",
             Self::Unrecorded => "unrecorded",
+            Self::Handshake => "handshake",
             Self::Mismatch => "mismatch",
             Self::Rejected => "rejected",
             Self::Invalid => "invalid",

@@ -56,7 +56,14 @@ pub struct Delivery {
 #[derive(Clone, Debug)]
 pub struct Verified {
     delivery: Delivery,
+    signed: Signed,
+}
+
+/// What a signature was found to say beside the body.
+#[derive(Clone, Debug, Default)]
+struct Signed {
     id: Option<String>,
+    family: Option<String>,
 }
 
 impl Verified {
@@ -72,7 +79,12 @@ impl Verified {
 
     /// The id that the signature covers, where the scheme signs one.
     pub fn signed_id(&self) -> Option<&str> {
-        self.id.as_deref()
+        self.signed.id.as_deref()
+    }
+
+    /// The set of headers that was used, where the scheme has several.
+    pub fn family(&self) -> Option<&str> {
+        self.signed.family.as_deref()
     }
 }
 
@@ -174,11 +186,11 @@ impl Verifier {
 
     /// Checks `delivery` as of `now`, the true wall-clock time.
     pub fn check(&self, delivery: Delivery, now: Millis) -> Result<Verified, Rejection> {
-        let id = match &self.0 {
-            None => None,
+        let signed = match &self.0 {
+            None => Signed::default(),
             Some(hmac) => hmac.check(&delivery, now)?,
         };
-        Ok(Verified { delivery, id })
+        Ok(Verified { delivery, signed })
     }
 
     /// Signs `delivery` as this scheme's provider would, with every secret where the scheme
@@ -198,6 +210,11 @@ impl Verifier {
         self.0.iter().flat_map(|hmac| &hmac.families).flat_map(Family::names)
     }
 
+    /// The set of headers that [`Verifier::sign`] writes, where the scheme has several.
+    pub fn family(&self) -> Option<&str> {
+        self.0.iter().flat_map(|hmac| &hmac.families).find_map(|family| family.star.as_deref())
+    }
+
     /// Whether everything passes: the scheme is `none`.
     pub fn is_open(&self) -> bool {
         self.0.is_none()
@@ -205,8 +222,7 @@ impl Verifier {
 }
 
 impl Hmac {
-    /// The signed id, if the signature is right.
-    fn check(&self, delivery: &Delivery, now: Millis) -> Result<Option<String>, Rejection> {
+    fn check(&self, delivery: &Delivery, now: Millis) -> Result<Signed, Rejection> {
         let sent = Family::choose(&self.families, &delivery.headers)?;
         let claimed = self.form.read(sent.signature)?;
         let timestamp = sent.timestamp.or(claimed.timestamp);
@@ -221,7 +237,10 @@ impl Hmac {
             .map(|key| hash(key, &signed))
             .flat_map(|tag| claimed.candidates.iter().map(move |candidate| same(tag, candidate)))
             .fold(false, |any, same| any | same);
-        if right { Ok(sent.id.map(str::to_owned)) } else { Err(Rejection::Wrong) }
+        if !right {
+            return Err(Rejection::Wrong);
+        }
+        Ok(Signed { id: sent.id.map(str::to_owned), family: sent.family.map(str::to_owned) })
     }
 
     /// Both ways: a stamp from the future would stay replayable until its time has passed.

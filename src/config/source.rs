@@ -89,14 +89,18 @@ fn hook(table: &Table<'_>, name: &str) -> String {
 fn one(name: &str, mut table: Table<'_>, places: Places<'_>, listen: SocketAddr) -> Option<Source> {
     let (provider, provider_name) = provider(&mut table);
     let defaults = provider.defaults();
-    let mode =
-        table.read("mode", defaults.mode, word(&[("proxy", Mode::Proxy), ("queue", Mode::Queue)]));
+    let retries = table.find("retries", boolean);
+    let provider_retries = retries.unwrap_or(defaults.retries);
+    // In proxy mode nobody would attempt again what fails.
+    let queued = retries == Some(false) || defaults.mode == Mode::Queue;
+    let usual = if queued { Mode::Queue } else { Mode::Proxy };
+    let mode = table.read("mode", usual, word(&[("proxy", Mode::Proxy), ("queue", Mode::Queue)]));
     let path = table.read("path", format!("/hooks/{name}"), hook_path);
     let target = table.need("target", "write the application's URL", |value| {
         target(value).and_then(|target| not_ourselves(target, listen))
     });
     let max_body = table.read("max_body", defaults.max_body as u64, size(1..=MAX_BODY));
-    let final_statuses = table.read("final", Vec::new(), |value| statuses(value, mode));
+    let final_statuses = statuses(&mut table, mode);
     let timeout = table.read("timeout", 30 * SECOND, duration(TICK..=DAY));
     let wait = table.read("wait", defaults.wait, duration(Duration::ZERO..=DAY));
     let concurrency = table.read("concurrency", 16, whole(1..=10_000));
@@ -116,8 +120,10 @@ fn one(name: &str, mut table: Table<'_>, places: Places<'_>, listen: SocketAddr)
         concurrency,
         max_body: usize::try_from(max_body).unwrap_or(usize::MAX),
         final_statuses,
-        provider_retries: defaults.retries,
+        provider_retries,
         acknowledgement: defaults.acknowledgement.clone(),
+        handshakes: &defaults.handshakes,
+        sample: &defaults.sample,
         verify_spec: identity.verify_spec,
         verifier: identity.verifier,
         key_spec: identity.key_spec,
@@ -189,29 +195,34 @@ fn retry(mut table: Table<'_>) -> Retry {
 
 /// Statuses that end an event for good. None of them may be one that is a success, and in
 /// proxy mode none that a provider would take for more than it means.
-fn statuses(value: &Value, mode: Mode) -> Result<Vec<u16>, Wrong> {
-    let Some(items) = value.as_array() else {
-        return Err(wrong("must be a list of statuses", "write one such as [400, 422]"));
-    };
+fn statuses(table: &mut Table<'_>, mode: Mode) -> Vec<u16> {
+    let list = table.find("final", |value| {
+        let list = value.as_array().map(<[Value]>::to_vec);
+        list.ok_or_else(|| wrong("must be a list of statuses", "write one such as [400, 422]"))
+    });
     let mut statuses = Vec::new();
-    for item in items {
-        let status = whole(100..=599)(item)?;
-        let why = match (status, mode) {
-            (200..=299, _) => "is a success and ends the event in any case",
-            (300..=399, Mode::Proxy) => "is a redirect: set `target` to where it leads",
-            (409 | 410, Mode::Proxy) => {
-                "is never passed to a provider, as some switch the webhook off for it"
-            },
-            _ => {
-                statuses.push(status);
-                continue;
-            },
-        };
-        return Err(wrong(format!("{status} {why}"), "remove it"));
+    for (at, item) in list.unwrap_or_default().iter().enumerate() {
+        match status(item, mode) {
+            Ok(status) => statuses.push(status),
+            Err(wrong) => table.add(&format!("final[{at}]"), wrong),
+        }
     }
     statuses.sort_unstable();
     statuses.dedup();
-    Ok(statuses)
+    statuses
+}
+
+fn status(value: &Value, mode: Mode) -> Result<u16, Wrong> {
+    let status = whole(100..=599)(value)?;
+    let why = match (status, mode) {
+        (200..=299, _) => "is a success and ends the event in any case",
+        (300..=399, Mode::Proxy) => "is a redirect: set `target` to where it leads",
+        (409 | 410, Mode::Proxy) => {
+            "is never passed to a provider, as some switch the webhook off for it"
+        },
+        _ => return Ok(status),
+    };
+    Err(wrong(format!("{status} {why}"), "remove it"))
 }
 
 /// A target that is our own listener would send every event around in a circle.

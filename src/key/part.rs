@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::Unkeyed;
 use super::json::{self, Scalar};
-use crate::verify::{SpecError, Verified};
+use crate::verify::{Delivery, SpecError, Verified};
 
 /// What is wrong with text that is not an RFC 6901 pointer to something in a body.
 pub(super) const NO_POINTER: &str = "which is no JSON pointer (/a/0, with ~0 for ~ and ~1 for /)";
@@ -16,6 +16,8 @@ pub(super) const NO_POINTER: &str = "which is no JSON pointer (/a/0, with ~0 for
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Header(HeaderName),
+    /// A header of the set that was verified; `*` stands for the set.
+    Starred(String),
     /// The decoded steps of an RFC 6901 pointer.
     Json(Vec<String>),
     Form(String),
@@ -30,9 +32,15 @@ impl Part {
         let kinds = "which is none of header:NAME, json:/pointer, form:NAME, query:NAME, signed:id";
         match text.split_once(':').ok_or_else(|| wrong(kinds))? {
             (_, "") => Err(wrong("which does not say where the part is")),
-            ("header", name) => HeaderName::try_from(name)
-                .map(Self::Header)
-                .map_err(|_invalid| wrong("which is no header's name")),
+            ("header", name) => {
+                let plain = HeaderName::try_from(name.replace('*', ""))
+                    .map_err(|_invalid| wrong("which is no header's name"))?;
+                Ok(if name.contains('*') {
+                    Self::Starred(name.to_owned())
+                } else {
+                    Self::Header(plain)
+                })
+            },
             ("json", at) => pointer(at).map(Self::Json).ok_or_else(|| wrong(NO_POINTER)),
             ("form", name) => Ok(Self::Form(name.to_owned())),
             ("query", name) => Ok(Self::Query(name.to_owned())),
@@ -43,22 +51,40 @@ impl Part {
 
     /// Appends the part's text to `key`.
     pub(super) fn write(&self, verified: &Verified, key: &mut String) -> Result<(), Unkeyed> {
-        let delivery = verified.delivery();
+        match self.read(verified)? {
+            Scalar::Text(text) => write_text(&text, key),
+            Scalar::Token(token) => {
+                key.push('=');
+                key.push_str(token);
+                Ok(())
+            },
+        }
+    }
+
+    /// The part's value.
+    pub(super) fn read<'a>(&self, verified: &'a Verified) -> Result<Scalar<'a>, Unkeyed> {
+        let Delivery { query, headers, body, .. } = verified.delivery();
+        let text = |text| Scalar::Text(Cow::Borrowed(text));
         match self {
-            Self::Header(name) => write_text(header(&delivery.headers, name)?, key),
-            Self::Form(name) => write_text(&field(&delivery.body, name)?, key),
-            Self::Query(name) => {
-                write_text(&field(delivery.query.as_deref().unwrap_or("").as_bytes(), name)?, key)
+            Self::Header(name) => header(headers, name).map(text),
+            Self::Starred(_) => {
+                let name = self.header(verified.family()).ok_or(Unkeyed::Missing)?;
+                header(headers, &name).map(text)
             },
-            Self::SignedId => write_text(verified.signed_id().ok_or(Unkeyed::Missing)?, key),
-            Self::Json(path) => match json::find(&delivery.body, path)? {
-                Scalar::Text(text) => write_text(&text, key),
-                Scalar::Token(token) => {
-                    key.push('=');
-                    key.push_str(token);
-                    Ok(())
-                },
-            },
+            Self::Form(name) => field(body, name).map(|text| Scalar::Text(Cow::Owned(text))),
+            Self::Query(name) => field(query.as_deref().unwrap_or("").as_bytes(), name)
+                .map(|text| Scalar::Text(Cow::Owned(text))),
+            Self::SignedId => verified.signed_id().map(text).ok_or(Unkeyed::Missing),
+            Self::Json(path) => json::find(body, path),
+        }
+    }
+
+    /// The header that the part reads, of the `family` of headers.
+    pub(super) fn header(&self, family: Option<&str>) -> Option<HeaderName> {
+        match self {
+            Self::Header(name) => Some(name.clone()),
+            Self::Starred(name) => HeaderName::try_from(name.replace('*', family?)).ok(),
+            Self::Json(_) | Self::Form(_) | Self::Query(_) | Self::SignedId => None,
         }
     }
 }

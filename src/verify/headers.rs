@@ -9,6 +9,8 @@ use super::{MAX_CANDIDATES, MAX_HEADER, Rejection};
 /// One set of a scheme's headers, used whole or not at all.
 #[derive(Clone, Debug)]
 pub(super) struct Family {
+    /// What `*` stands for, where the scheme has several sets.
+    pub(super) star: Option<String>,
     pub(super) signature: HeaderName,
     pub(super) timestamp: Option<HeaderName>,
     pub(super) id: Option<HeaderName>,
@@ -17,6 +19,7 @@ pub(super) struct Family {
 /// What a request sent of one family.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent<'a> {
+    pub(super) family: Option<&'a str>,
     pub(super) signature: &'a str,
     pub(super) timestamp: Option<&'a str>,
     pub(super) id: Option<&'a str>,
@@ -36,6 +39,7 @@ impl Family {
             let id = id.map(|name| name.ok_or_else(no_place)).transpose()?;
             let named = |field, text: &str| name(field, &text.replace('*', star));
             Ok(Self {
+                star: Some(star.to_owned()).filter(|_| starred),
                 signature: named("header", &spec.header)?,
                 timestamp: stamp.map(|text| named("timestamp", text)).transpose()?,
                 id: id.map(|text| named("id", text)).transpose()?,
@@ -55,7 +59,7 @@ impl Family {
 
     /// The first family that was sent in full.
     pub(super) fn choose<'a>(
-        families: &[Self],
+        families: &'a [Self],
         sent: &'a HeaderMap,
     ) -> Result<Sent<'a>, Rejection> {
         for family in families {
@@ -66,7 +70,7 @@ impl Family {
         Err(Rejection::Missing)
     }
 
-    fn sent<'a>(&self, headers: &'a HeaderMap) -> Result<Option<Sent<'a>>, Rejection> {
+    fn sent<'a>(&'a self, headers: &'a HeaderMap) -> Result<Option<Sent<'a>>, Rejection> {
         let wanted = |name: &Option<HeaderName>| match name {
             None => Ok(Some(None)),
             Some(name) => read(headers, name).map(|value| value.map(Some)),
@@ -74,7 +78,9 @@ impl Family {
         let signature = read(headers, &self.signature)?;
         let (timestamp, id) = (wanted(&self.timestamp)?, wanted(&self.id)?);
         Ok(match (signature, timestamp, id) {
-            (Some(signature), Some(timestamp), Some(id)) => Some(Sent { signature, timestamp, id }),
+            (Some(signature), Some(timestamp), Some(id)) => {
+                Some(Sent { family: self.star.as_deref(), signature, timestamp, id })
+            },
             _ => None,
         })
     }
