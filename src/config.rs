@@ -39,6 +39,7 @@ pub use outline::Outline;
 pub use problem::{Errors, Origin, Problem};
 pub use report::Report;
 pub use table::nearest;
+pub use values::{write_duration, write_size};
 
 use problem::Findings;
 use secret::Places;

@@ -1,0 +1,166 @@
+//! `oncegate providers`: what is known of each provider, and from where.
+
+use std::time::Duration;
+
+use clap::Subcommand;
+use oncegate::config::{write_duration, write_size};
+use oncegate::preset::{self, Confidence, Preset};
+use oncegate::record::Mode;
+use oncegate::verify::Spec;
+use serde_json::{Value, json};
+
+use super::failure::Failure;
+use super::out;
+use super::table::{Cell, Side, Table};
+
+/// `oncegate providers ..`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Providers {
+    /// Show one provider: its defaults, what to know of it, and where that is from.
+    Show {
+        /// The provider.
+        name: String,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Every provider.
+pub(crate) fn list(json: bool) -> Result<(), Failure> {
+    if json {
+        let all: Vec<Value> = preset::all().iter().map(tell).collect();
+        return out::json(&json!({ "providers": all }));
+    }
+    let mut table = Table::new(&[
+        ("PROVIDER", Side::Left),
+        ("TITLE", Side::Left),
+        ("SCHEME", Side::Left),
+        ("RETRIES", Side::Left),
+        ("MODE", Side::Left),
+        ("WAIT", Side::Right),
+        ("TTL", Side::Right),
+        ("MAX BODY", Side::Right),
+        ("FACTS OF", Side::Left),
+        ("CHECKED BY", Side::Left),
+    ]);
+    for preset in preset::all() {
+        table.row([
+            Cell::from(&preset.name),
+            Cell::from(&preset.title),
+            preset.verify.scheme.word().into(),
+            if preset.retries { "yes" } else { "no" }.into(),
+            mode(preset.mode).into(),
+            length(preset.wait).into(),
+            length(preset.ttl).into(),
+            write_size(preset.max_body as u64).into(),
+            Cell::from(&preset.facts.date),
+            confidence(preset.facts.confidence).into(),
+        ]);
+    }
+    table.print()
+}
+
+impl Providers {
+    /// Does it.
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        let Self::Show { name, json } = self;
+        let Some(preset) = preset::find(&name) else {
+            let known: Vec<&str> = preset::all().iter().map(|it| it.name.as_str()).collect();
+            return Err(Failure::unknown("provider", &name, &known));
+        };
+        if json { out::json(&tell(preset)) } else { show(preset) }
+    }
+}
+
+fn show(preset: &Preset) -> Result<(), Failure> {
+    let mut table = Table::new(&[("PROVIDER", Side::Left), (" ", Side::Left)]);
+    let mut row = |name: &str, text: String| table.row([name.into(), text.into()]);
+    row("provider", format!("{}, {}", preset.name, preset.title));
+    let verify = &preset.verify;
+    row(
+        "signature",
+        format!("{} of {}, in {}", verify.scheme.word(), verify.signed, header(verify)),
+    );
+    row(
+        "key",
+        format!("{}, else {}", preset.key.parts.join(", "), <&str>::from(preset.key.fallback)),
+    );
+    row("retries", if preset.retries { "by itself" } else { "never by itself" }.to_owned());
+    row("mode", mode(preset.mode).to_owned());
+    row("wait", length(preset.wait));
+    row(
+        "ttl",
+        format!("{}; it may send again within {}", length(preset.ttl), length(preset.horizon)),
+    );
+    row("max_body", write_size(preset.max_body as u64));
+    row("success", preset.acknowledgement.status.to_string());
+    let facts = &preset.facts;
+    row("facts", format!("of {}, checked by {}", facts.date, confidence(facts.confidence)));
+    table.print()?;
+    list_of("NOTES", &facts.notes)?;
+    list_of("SOURCES", &facts.sources)?;
+    out::line(format_args!(
+        "\nSETTINGS\n  [sources.{name}]\n  provider = \"{name}\"\n  secrets = [{{ env = \"{}_SECRET\" }}]\n  target = \"http://127.0.0.1:5000/hooks\"",
+        preset.name.to_uppercase().replace('-', "_"),
+        name = preset.name,
+    ))
+}
+
+/// The signature's header, in each of its families.
+fn header(verify: &Spec) -> String {
+    match verify.families.as_slice() {
+        [] => verify.header.clone(),
+        families => {
+            let names = families.iter().map(|family| verify.header.replace('*', family));
+            names.collect::<Vec<_>>().join(" or ")
+        },
+    }
+}
+
+fn list_of(heading: &str, items: &[String]) -> Result<(), Failure> {
+    out::line(format_args!("\n{heading}"))?;
+    items.iter().try_for_each(|item| out::line(format_args!("  {item}")))
+}
+
+fn tell(preset: &Preset) -> Value {
+    let facts = &preset.facts;
+    json!({
+        "name": preset.name,
+        "title": preset.title,
+        "scheme": preset.verify.scheme.word(),
+        "key": preset.key,
+        "retries": preset.retries,
+        "mode": mode(preset.mode),
+        "wait": length(preset.wait),
+        "ttl": length(preset.ttl),
+        "horizon": length(preset.horizon),
+        "max_body": preset.max_body,
+        "acknowledgement": preset.acknowledgement.status,
+        "facts": {
+            "date": facts.date,
+            "confidence": confidence(facts.confidence),
+            "sources": facts.sources,
+            "notes": facts.notes,
+        },
+    })
+}
+
+fn length(length: Duration) -> String {
+    write_duration(length)
+}
+
+fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Proxy => "proxy",
+        Mode::Queue => "queue",
+    }
+}
+
+fn confidence(confidence: Confidence) -> &'static str {
+    match confidence {
+        Confidence::Vectors => "vectors",
+        Confidence::Library => "library",
+        Confidence::Documents => "documents",
+    }
+}
