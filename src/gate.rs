@@ -24,8 +24,10 @@ pub struct Life {
     pub store: Arc<dyn Store>,
     /// Every task that a stop must wait for.
     pub tasks: TaskTracker,
-    /// A stop was asked for: begin nothing new.
+    /// A stop was asked for: accept nothing more, take nothing from the queue.
     pub stop: CancellationToken,
+    /// The grace of a stop is over: refuse what comes now.
+    pub shut: CancellationToken,
     /// The drain is over: what is still open becomes unknown.
     pub cut: CancellationToken,
 }
@@ -77,7 +79,7 @@ impl Gate {
                 free.await.ok()
             }
         };
-        tokio::select! { slot = free => slot, () = life.stop.cancelled() => None }
+        tokio::select! { slot = free => slot, () = life.shut.cancelled() => None }
     }
 
     /// All slots that are free now, once at least one is.

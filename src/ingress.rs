@@ -15,6 +15,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
 
 use crate::claim::{Claims, Follower, Seat};
@@ -151,7 +152,7 @@ impl Ingress {
         // The provider hanging up cancels nothing from here on.
         let ingress = Arc::clone(&self);
         let answered = self.life.tasks.spawn(async move {
-            let (claimable, room) = claimable;
+            let (claimable, room, _held) = claimable;
             let (id, key) = (claimable.copy.id.clone(), claimable.key.clone());
             let answered = ingress.claim(&gate, claimable).await;
             drop(room);
@@ -173,13 +174,15 @@ impl Ingress {
         gate: &Gate,
         from: Option<IpAddr>,
         request: Request<Incoming>,
-    ) -> Result<(Claimable, Option<OwnedSemaphorePermit>), Turned> {
+    ) -> Result<(Claimable, Option<OwnedSemaphorePermit>, TaskTrackerToken), Turned> {
         if request.method() != Method::POST {
             return Err(Turned::away(Outcome::Method, "a webhook is a POST"));
         }
         self.refuse_when_stopping()?;
         let Read { delivery, room } = self.read(gate, request).await?;
-        // A stop may have been asked for while the body came.
+        // A stop may have been asked for while the body came. Held before that is looked at, so
+        // that a drain waits for what passes here.
+        let held = self.life.tasks.token();
         self.refuse_when_stopping()?;
         let verified = gate.source.verifier.check(delivery, clock::wall()).map_err(|reason| {
             gate.meters.rejected(reason);
@@ -195,12 +198,12 @@ impl Ingress {
             let detail = format!("no key can be derived: {why}");
             Turned { reply: Reply::refuse(Outcome::Invalid, &detail), why: why.word() }
         })?;
-        Ok((claimable(gate, &verified, key, from), room))
+        Ok((claimable(gate, &verified, key, from), room, held))
     }
 
     /// Draining begins nothing new.
     fn refuse_when_stopping(&self) -> Result<(), Turned> {
-        if self.life.stop.is_cancelled() {
+        if self.life.shut.is_cancelled() {
             return Err(Turned::away(Outcome::Unavailable, "the gateway is stopping"));
         }
         Ok(())
@@ -269,7 +272,7 @@ impl Ingress {
                 }
             }
         });
-        tokio::spawn(self.life.stop.clone().run_until_cancelled_owned(read));
+        tokio::spawn(self.life.shut.clone().run_until_cancelled_owned(read));
     }
 
     /// Takes room for `bytes` more of a body.

@@ -204,22 +204,33 @@ impl fmt::Display for Unkeyed {
 impl Rule {
     /// Checks `spec`.
     pub fn new(spec: &Spec) -> Result<Self, SpecError> {
-        if spec.parts.len() > MAX_PARTS {
-            return Err(SpecError::new("parts", format!("has more than {MAX_PARTS} parts")));
-        }
-        if spec.parts.is_empty() && spec.fallback == Fallback::Reject {
-            return Err(SpecError::new("parts", "is empty, so every delivery would be refused"));
-        }
-        if !spec.ignore.is_empty() && spec.fallback != Fallback::Canonical {
-            return Err(SpecError::new("ignore", "goes with fallback = \"canonical\" only"));
-        }
-        if spec.ignore.len() > MAX_IGNORED {
-            let problem = format!("has more than {MAX_IGNORED} pointers");
-            return Err(SpecError::new("ignore", problem));
+        if let Some(mistake) = Self::mistakes(spec).into_iter().next() {
+            return Err(mistake);
         }
         let parts = spec.parts.iter().map(|text| Part::parse(text)).collect::<Result<_, _>>()?;
         let ignore = spec.ignore.iter().map(|text| ignored(text)).collect::<Result<_, _>>()?;
         Ok(Self { parts, fallback: spec.fallback, ignore })
+    }
+
+    /// Everything that is wrong with `spec`.
+    pub fn mistakes(spec: &Spec) -> Vec<SpecError> {
+        let mut mistakes = Vec::new();
+        let mut add = |field, problem: &str| mistakes.push(SpecError::new(field, problem));
+        if spec.parts.len() > MAX_PARTS {
+            add("parts", &format!("has more than {MAX_PARTS} parts"));
+        }
+        if spec.parts.is_empty() && spec.fallback == Fallback::Reject {
+            add("parts", "is empty, so every delivery would be refused");
+        }
+        if !spec.ignore.is_empty() && spec.fallback != Fallback::Canonical {
+            add("ignore", "goes with fallback = \"canonical\" only");
+        }
+        if spec.ignore.len() > MAX_IGNORED {
+            add("ignore", &format!("has more than {MAX_IGNORED} pointers"));
+        }
+        mistakes.extend(spec.parts.iter().filter_map(|text| Part::parse(text).err()));
+        mistakes.extend(spec.ignore.iter().filter_map(|text| ignored(text).err()));
+        mistakes
     }
 
     /// The key of `delivery`. `once` draws the id of an event that is told apart from no other.

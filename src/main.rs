@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use oncegate::config::Config;
-use oncegate::server::Bound;
+use oncegate::server::{Bound, Handed};
 use oncegate::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 mod command;
 
@@ -17,9 +18,10 @@ fn main() -> ExitCode {
     let Cli { config, command } = Cli::parse();
     let config = config.as_deref();
     command::exit(match command.unwrap_or(Command::Serve) {
-        Command::Serve => Config::open(config)
-            .map_err(Failure::from)
-            .and_then(|config| run(async { Ok(serve(config).await?) })),
+        Command::Serve => Config::open(config).map_err(Failure::from).and_then(|config| {
+            let handed = Handed::take()?;
+            run(async { Ok(serve(handed, config).await?) })
+        }),
         other => run(other.run(config)),
     })
 }
@@ -33,15 +35,22 @@ fn run(future: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure>
     ran
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(handed: Handed, config: Config) -> anyhow::Result<()> {
     telemetry::install_logging(&config.log)?;
     for warning in config.report().warnings {
         tracing::warn!("{warning}");
     }
     let metrics = telemetry::install_metrics()?;
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let stop = async move {
-        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
-    };
-    Bound::bind(config, Some(metrics)).await?.run(stop).await
+    let bound = Bound::with(handed, config, Some(metrics)).await?;
+    let (stop, cut) = (CancellationToken::new(), bound.cut());
+    let asked = stop.clone();
+    tokio::spawn(async move {
+        // The first signal drains, the second cuts that short.
+        for token in [asked, cut] {
+            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+            token.cancel();
+        }
+    });
+    bound.run(stop.cancelled_owned()).await
 }

@@ -14,8 +14,9 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::sync::SetOnce;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,16 +32,18 @@ use crate::telemetry::{self, Outcome};
 use crate::{queue, service, upkeep};
 
 pub mod conn;
+mod drain;
+mod handed;
 mod listen;
 
-use conn::{Limits, Peer};
-pub use listen::{Listener, SocketFile};
+use conn::{Limits, Peer, Side, Stop};
+use drain::{drain, end};
+pub use handed::Handed;
+pub use listen::Listener;
 
-/// How long, after the drain, what was cut may take to be recorded.
-const LAST_WRITES: Duration = Duration::from_secs(5);
-
-/// How long the last answers may take to leave.
-const LAST_ANSWERS: Duration = Duration::from_secs(2);
+/// How long a file that is being opened keeps a request waiting for its answer; after that it
+/// is 503. The most impatient providers hang up after three seconds.
+const START_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A gateway with both its listeners bound, not yet started.
 #[derive(Debug)]
@@ -49,14 +52,35 @@ pub struct Bound {
     public: Listener,
     admin: Listener,
     metrics: Option<PrometheusHandle>,
+    cut: CancellationToken,
 }
 
 impl Bound {
     /// Binds both listeners. `metrics` is what `/metrics` renders.
     pub async fn bind(config: Config, metrics: Option<PrometheusHandle>) -> anyhow::Result<Self> {
-        let public = Listener::bind(&Listen::Tcp(config.server.listen), "server.listen").await?;
-        let admin = Listener::bind(&config.server.admin, "server.admin").await?;
-        Ok(Self { config, public, admin, metrics })
+        Self::with(Handed::default(), config, metrics).await
+    }
+
+    /// Binds the listeners that were not handed over.
+    pub async fn with(
+        mut handed: Handed,
+        config: Config,
+        metrics: Option<PrometheusHandle>,
+    ) -> anyhow::Result<Self> {
+        let public = match handed.public(&config.server)? {
+            Some(public) => public,
+            None => Listener::bind(&Listen::Tcp(config.server.listen), "server.listen").await?,
+        };
+        let admin = match handed.admin(&config.server)? {
+            Some(admin) => admin,
+            None => Listener::bind(&config.server.admin, "server.admin").await?,
+        };
+        Ok(Self { config, public, admin, metrics, cut: CancellationToken::new() })
+    }
+
+    /// Cancelled during a drain, it ends that at once: open attempts become unknown.
+    pub fn cut(&self) -> CancellationToken {
+        self.cut.clone()
     }
 
     /// Where providers call.
@@ -80,26 +104,35 @@ impl Bound {
         // It answers from the first moment: a repair of the file may take its time.
         let admin_stop = CancellationToken::new();
         let service = TowerToHyperService::new(admin::router(Arc::clone(&admin)));
-        let limits = Limits::from(&self.config.server);
+        let limits = Limits { side: Side::Operator, ..Limits::from(&self.config.server) };
         let serving = tokio::spawn(conn::serve(self.admin, limits, service, admin_stop.clone()));
-        let ran = run(self.config, self.public, self.metrics, &admin.life, stop).await;
+        let running = Running { up: &admin.life, cut: self.cut, metrics: self.metrics };
+        let ran = run(self.config, self.public, running, stop).await;
         admin_stop.cancel();
         end(serving, Instant::now() + Duration::from_secs(1)).await;
         ran
     }
 }
 
+/// What a running gateway shares with the outside.
+struct Running<'a> {
+    /// Set once it is up.
+    up: &'a OnceLock<Life>,
+    cut: CancellationToken,
+    metrics: Option<PrometheusHandle>,
+}
+
 async fn run(
     config: Config,
     public: Listener,
-    metrics: Option<PrometheusHandle>,
-    up: &OnceLock<Life>,
+    running: Running<'_>,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
+    let Running { up, cut, metrics } = running;
     let clock = Arc::new(Clock::start());
-    let halt = CancellationToken::new();
-    // Providers are answered from the first moment too: 503 until the file is open.
-    let ingress = Arc::new(OnceLock::new());
+    let halt = Stop { asked: CancellationToken::new(), shut: CancellationToken::new() };
+    // Providers are answered from the first moment too.
+    let ingress = Arc::new(SetOnce::new());
     let limits = Limits::from(&config.server);
     let accepting = tokio::spawn(accept(public, limits, Arc::clone(&ingress), halt.clone()));
     let mut stop = pin!(stop);
@@ -107,27 +140,28 @@ async fn run(
         store = open(&config, &clock) => store?,
         () = &mut stop => {
             tracing::info!("stopped while the file was being opened");
-            halt.cancel();
+            halt.asked.cancel();
+            halt.shut.cancel();
             return Ok(());
         },
     };
     let life = Life {
         store: Arc::clone(&store) as _,
         tasks: TaskTracker::new(),
-        stop: halt,
-        cut: CancellationToken::new(),
+        stop: halt.asked,
+        shut: halt.shut,
+        cut,
     };
     let gates = gates(&config)?;
     let body_timeout = config.server.body_timeout;
     let receives = Ingress::new(&gates, life.clone(), Arc::clone(&clock), body_timeout);
 
     let names = gates.iter().map(|gate| gate.source.name.clone()).collect();
-    let mut standing = vec![
-        tokio::spawn(upkeep::tick(Arc::clone(&store), life.clone(), names, metrics)),
-        tokio::spawn(upkeep::sweep(Arc::clone(&store), life.clone())),
-    ];
+    let mut standing = JoinSet::new();
+    standing.spawn(upkeep::tick(Arc::clone(&store), life.clone(), names, metrics));
+    standing.spawn(upkeep::sweep(Arc::clone(&store), life.clone()));
     for gate in gates {
-        standing.push(tokio::spawn(queue::run(gate, life.clone(), Arc::clone(&clock))));
+        standing.spawn(queue::run(gate, life.clone(), Arc::clone(&clock)));
     }
     // Both are set once, here.
     drop(ingress.set(Arc::new(receives)));
@@ -165,7 +199,13 @@ async fn open(config: &Config, clock: &Arc<Clock>) -> anyhow::Result<Arc<RedbSto
     let (settings, clock) = (config.storage.clone(), Arc::clone(clock));
     let opening = tokio::task::spawn_blocking(move || {
         let medium = Medium::File(settings.path.clone());
-        RedbStore::open_telling(medium, &settings, policies, clock, &(Arc::new(service::opening) as _))
+        RedbStore::open_telling(
+            medium,
+            &settings,
+            policies,
+            clock,
+            &(Arc::new(service::opening) as _),
+        )
     });
     let store = opening.await.context("opening the store")??;
     if store.recovered() > 0 {
@@ -180,17 +220,17 @@ async fn open(config: &Config, clock: &Arc<Clock>) -> anyhow::Result<Arc<RedbSto
 async fn accept(
     listener: Listener,
     limits: Limits,
-    ingress: Arc<OnceLock<Arc<Ingress>>>,
-    stop: CancellationToken,
+    ingress: Arc<SetOnce<Arc<Ingress>>>,
+    stop: Stop,
 ) {
     let service = service_fn(move |request: http::Request<Incoming>| {
-        let ingress = ingress.get().cloned();
+        let ingress = Arc::clone(&ingress);
         let from =
             request.extensions().get::<Peer>().and_then(|peer| peer.addr).map(|addr| addr.ip());
         async move {
-            let answer: http::Response<Body> = match ingress {
-                Some(ingress) => ingress.receive(from, request).await,
-                None => starting(),
+            let answer: http::Response<Body> = match timeout(START_PATIENCE, ingress.wait()).await {
+                Ok(ingress) => Arc::clone(ingress).receive(from, request).await,
+                Err(_) => starting(),
             };
             Ok::<_, Infallible>(answer)
         }
@@ -201,35 +241,4 @@ async fn accept(
 fn starting() -> http::Response<Body> {
     telemetry::lost(Outcome::Unavailable);
     Reply::refuse(Outcome::Unavailable, "the gateway is starting").into_response()
-}
-
-/// Begins nothing new, lets what is open end, and cuts what is still open at the deadline.
-async fn drain(
-    life: &Life,
-    longest: Duration,
-    accepting: JoinHandle<()>,
-    standing: Vec<JoinHandle<()>>,
-    failed: bool,
-) {
-    tracing::info!("draining");
-    life.stop.cancel();
-    let deadline = Instant::now() + if failed { Duration::ZERO } else { longest };
-    for task in standing {
-        end(task, deadline).await;
-    }
-    life.tasks.close();
-    let drained = timeout_at(deadline, life.tasks.wait()).await.is_ok();
-    life.cut.cancel();
-    if !drained && timeout(LAST_WRITES, life.tasks.wait()).await.is_err() {
-        tracing::error!("attempts that were cut could not be recorded: the next start does");
-    }
-    // The last answers leave with their connections; what still sends a body claimed nothing.
-    end(accepting, Instant::now() + LAST_ANSWERS).await;
-    tracing::info!(drained, "drained");
-}
-
-async fn end(mut task: JoinHandle<()>, deadline: Instant) {
-    if timeout_at(deadline, &mut task).await.is_err() {
-        task.abort();
-    }
 }

@@ -286,7 +286,7 @@ pub fn lost(outcome: Outcome) {
 
 /// Makes the series of deliveries that reach no source, at zero.
 pub fn zero_no_source() {
-    for outcome in [Outcome::NotFound, Outcome::Unavailable] {
+    for outcome in [Outcome::NotFound, Outcome::Invalid, Outcome::Method, Outcome::Unavailable] {
         deliveries(NO_SOURCE, outcome).increment(0);
     }
 }

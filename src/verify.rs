@@ -184,6 +184,19 @@ impl Verifier {
         })))
     }
 
+    /// Everything that is wrong with `spec`, whatever its secrets are.
+    pub fn mistakes(spec: &Spec) -> Vec<SpecError> {
+        let Some(algorithm) = spec.scheme.hmac() else { return Vec::new() };
+        let length = algorithm.digest_algorithm().output_len();
+        let found = [
+            Template::parse(spec).err(),
+            Family::of(spec).err(),
+            Form::of(spec, length).err(),
+            spec.tolerance_seconds().err(),
+        ];
+        found.into_iter().flatten().collect()
+    }
+
     /// Checks `delivery` as of `now`, the true wall-clock time.
     pub fn check(&self, delivery: Delivery, now: Millis) -> Result<Verified, Rejection> {
         let signed = match &self.0 {

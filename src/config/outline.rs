@@ -45,9 +45,8 @@ impl Outline {
         let server = sections::server(root.table("server"), places);
         let storage = sections::storage(root.table("storage"));
         let sources = root.table("sources").rest().into_keys().collect();
-        let needed = |key: &str| {
-            key.is_empty() || key == "storage.path" || key.starts_with("server.admin")
-        };
+        let needed =
+            |key: &str| key.is_empty() || key == "storage.path" || key.starts_with("server.admin");
         findings.keep(needed);
         findings.settle(Self {
             file: file.map(Path::to_owned),

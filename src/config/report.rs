@@ -8,8 +8,10 @@ use serde_json::{Map, Value, json};
 
 use super::values::{write_duration, write_size};
 use super::{Config, Log, LogFormat, Server, Source, Storage};
-use crate::preset;
 use crate::record::{Mode, OnMismatch, OnUnknown, Retry};
+use crate::verify;
+
+mod advice;
 
 /// The settings in force and what to think about.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +20,8 @@ pub struct Report {
     sections: Vec<Section>,
     /// What works as it is set, but is likely not meant.
     pub warnings: Vec<String>,
+    /// What a provider does that is good to know of, and no setting mends.
+    pub notes: Vec<String>,
 }
 
 /// One table of the settings.
@@ -32,16 +36,19 @@ impl Report {
         let mut sections = vec![server(&config.server), storage(&config.storage), log(&config.log)];
         for source in &config.sources {
             sections.push(self::source(source));
+            sections.push(verify(source));
+            sections.push(key(source));
             sections.push(retry(source));
         }
         Self {
             file: config.file.as_ref().map(|file| file.display().to_string()),
             sections,
-            warnings: warnings(config),
+            warnings: advice::warnings(config),
+            notes: advice::notes(config),
         }
     }
 
-    /// The report as JSON: `file`, `settings` by section, `warnings`.
+    /// The report as JSON: `file`, `settings` by section, `warnings`, `notes`.
     pub fn to_json(&self) -> Value {
         let mut settings = Map::new();
         for section in &self.sections {
@@ -55,7 +62,8 @@ impl Report {
                 .extend(section.rows.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
         }
         settings.entry("sources").or_insert_with(|| json!({}));
-        json!({ "file": self.file, "settings": settings, "warnings": self.warnings })
+        let Self { file, warnings, notes, .. } = self;
+        json!({ "file": file, "settings": settings, "warnings": warnings, "notes": notes })
     }
 }
 
@@ -71,11 +79,14 @@ impl fmt::Display for Report {
                 writeln!(f, "{key} = {value}")?;
             }
         }
-        if !self.warnings.is_empty() {
+        if !self.warnings.is_empty() || !self.notes.is_empty() {
             writeln!(f)?;
         }
         for warning in &self.warnings {
             writeln!(f, "warning: {warning}")?;
+        }
+        for note in &self.notes {
+            writeln!(f, "note: {note}")?;
         }
         Ok(())
     }
@@ -130,6 +141,7 @@ fn source(source: &Source) -> Section {
         OnMismatch::Refuse => "refuse",
         OnMismatch::Ignore => "ignore",
     };
+    let handshakes = source.handshakes.iter().map(|it| json!(format!("{} = {}", it.when, it.is)));
     let rows = vec![
         ("provider", json!(source.provider)),
         ("secrets", json!(source.secrets)),
@@ -147,8 +159,44 @@ fn source(source: &Source) -> Section {
         ("on_unknown", json!(on_unknown)),
         ("on_mismatch", json!(on_mismatch)),
         ("signed", json!(source.signer.is_some())),
+        ("retries", json!(source.provider_retries)),
+        ("acknowledgement", json!(source.acknowledgement.status)),
+        ("handshakes", handshakes.collect()),
     ];
     Section { name: vec!["sources".to_owned(), source.name.clone()], rows }
+}
+
+/// How a delivery is checked: what is not in use is left out.
+fn verify(source: &Source) -> Section {
+    let spec = &source.verify_spec;
+    let mut rows = vec![("scheme", json!(spec.scheme.word()))];
+    if !spec.is_open() {
+        rows.push(("header", json!(spec.header)));
+        if !spec.families.is_empty() {
+            rows.push(("families", json!(spec.families)));
+        }
+        rows.push(("signed", json!(spec.signed)));
+        for (name, place) in [("id", &spec.id), ("timestamp", &spec.timestamp)] {
+            rows.extend(place.as_ref().map(|place| (name, json!(place))));
+        }
+        if spec.timestamp.is_some() {
+            rows.push(("tolerance", length(spec.tolerance.unwrap_or(verify::Spec::TOLERANCE))));
+        }
+    }
+    Section { name: vec!["sources".to_owned(), source.name.clone(), "verify".to_owned()], rows }
+}
+
+/// Which event it is.
+fn key(source: &Source) -> Section {
+    let spec = &source.key_spec;
+    let mut rows = vec![
+        ("parts", json!(spec.parts)),
+        ("fallback", json!(<&'static str>::from(spec.fallback))),
+    ];
+    if !spec.ignore.is_empty() {
+        rows.push(("ignore", json!(spec.ignore)));
+    }
+    Section { name: vec!["sources".to_owned(), source.name.clone(), "key".to_owned()], rows }
 }
 
 fn retry(source: &Source) -> Section {
@@ -174,57 +222,6 @@ fn nominal(retry: &Retry) -> Duration {
     (1..retry.attempts).fold(Duration::ZERO, |sum, failures| {
         sum.saturating_add(retry.delay(failures, 1.0).min(retry.max))
     })
-}
-
-fn warnings(config: &Config) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if config.sources.is_empty() {
-        warnings.push(
-            "no source is set up: there is nothing to receive; add a [sources.NAME]".to_owned(),
-        );
-    }
-    let slowest = config.sources.iter().max_by_key(|source| source.timeout);
-    if let Some(source) = slowest
-        && config.server.drain <= source.timeout
-    {
-        warnings.push(format!(
-            "server.drain ({}) is not longer than sources.{}.timeout ({}): a stop cuts attempts, whose outcome is then unknown",
-            write_duration(config.server.drain),
-            source.name,
-            write_duration(source.timeout),
-        ));
-    }
-    for source in &config.sources {
-        let about = about(source);
-        warnings.extend(about.into_iter().map(|text| format!("sources.{}: {text}", source.name)));
-    }
-    warnings
-}
-
-fn about(source: &Source) -> Vec<String> {
-    let mut about = Vec::new();
-    let policy = &source.policy;
-    if source.secrets == 0 {
-        about.push("scheme \"none\": whoever reaches its path can send events".to_owned());
-    }
-    if let Some(preset) = preset::find(&source.provider)
-        && policy.ttl < preset.horizon
-    {
-        let (ttl, horizon) = (write_duration(policy.ttl), write_duration(preset.horizon));
-        about.push(format!(
-            "ttl ({ttl}) is shorter than the {horizon} in which {} may send an event again: such a copy would run twice",
-            source.provider,
-        ));
-    }
-    if policy.mode == Mode::Proxy && !source.provider_retries {
-        about.push("the provider never sends again: in proxy mode an event that fails is not attempted again by itself; mode = \"queue\" does".to_owned());
-    }
-    if policy.mode == Mode::Proxy && source.wait > source.timeout {
-        about.push(
-            "wait is longer than timeout: no copy has an attempt to wait for that long".to_owned(),
-        );
-    }
-    about
 }
 
 fn length(length: Duration) -> Value {

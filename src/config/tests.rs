@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::record::{Mode, OnMismatch, OnUnknown};
 
+mod advice;
 mod broken;
 
 /// A secret that must show up nowhere.
@@ -273,6 +274,16 @@ fn check_prints_what_is_in_force_and_what_to_think_about() {
     on_unknown = "redeliver"
     on_mismatch = "flag"
     signed = false
+    retries = true
+    acknowledgement = 200
+    handshakes = []
+
+    [sources.acme.verify]
+    scheme = "none"
+
+    [sources.acme.key]
+    parts = ["header:X-Id","json:/id"]
+    fallback = "body"
 
     [sources.acme.retry]
     attempts = 3
@@ -300,6 +311,20 @@ fn check_prints_what_is_in_force_and_what_to_think_about() {
     on_unknown = "hold"
     on_mismatch = "flag"
     signed = false
+    retries = true
+    acknowledgement = 200
+    handshakes = []
+
+    [sources.stripe.verify]
+    scheme = "hmac-sha256"
+    header = "Stripe-Signature"
+    signed = "{timestamp}.{body}"
+    timestamp = "key:t"
+    tolerance = "5m"
+
+    [sources.stripe.key]
+    parts = ["json:/id"]
+    fallback = "body"
 
     [sources.stripe.retry]
     attempts = 24

@@ -49,7 +49,7 @@ pub(super) fn build(
         ..attempt.delivery.clone()
     };
     if let Some(signer) = signer {
-        sent.headers = end_to_end(&sent.headers, |name| !dashed(name).starts_with("webhook-"));
+        sent.headers = end_to_end(&sent.headers, |name| !name.starts_with("webhook-"));
         // A dot in the id becomes %2E: in Standard Webhooks it separates what is signed.
         signer.sign(&mut sent, attempt.id, attempt.now).map_err(|_| Unsendable::Signature)?;
     }
@@ -70,11 +70,9 @@ pub(super) fn build(
 
 /// Whether a header of the provider's request reaches the application.
 fn is_the_providers(name: &str) -> bool {
-    let name = dashed(name);
-    !name.starts_with("oncegate-")
-        && !name.starts_with("x-forwarded-")
-        && name != "forwarded"
-        && name != IDEMPOTENCY_KEY.as_str()
+    // Many an application cannot tell `a_b` from `a-b`, so one could pass for the other.
+    !name.contains('_')
+        && !is_ours(name)
         && name != HOST.as_str()
         && name != CONTENT_LENGTH.as_str()
         && name != TRANSFER_ENCODING.as_str()
@@ -82,10 +80,12 @@ fn is_the_providers(name: &str) -> bool {
         && name != EXPECT.as_str()
 }
 
-/// The name as many applications read it: they cannot tell `a_b` from `a-b`, so one could
-/// pass for the other.
-fn dashed(name: &str) -> String {
-    name.replace('_', "-")
+/// Whether an application may take the header, named in lower case, for our word.
+fn is_ours(name: &str) -> bool {
+    name.starts_with("oncegate-")
+        || name.starts_with("x-forwarded-")
+        || name == "forwarded"
+        || name == IDEMPOTENCY_KEY.as_str()
 }
 
 /// The target's path, its own query, then the provider's.

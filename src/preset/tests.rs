@@ -20,23 +20,133 @@ fn every_file_is_a_preset() {
     assert_eq!(find("stripe").unwrap().title, "Stripe");
 }
 
+const SECRET: &[u8] = b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+fn verifier(preset: &Preset) -> Verifier {
+    Verifier::new(&preset.verify, vec![SecretSlice::from(SECRET.to_vec())]).unwrap()
+}
+
+/// `delivery`, signed and verified.
+fn verified(preset: &Preset, mut delivery: verify::Delivery) -> verify::Verified {
+    let verifier = verifier(preset);
+    verifier.sign(&mut delivery, "sample-1", Millis(0)).unwrap();
+    verifier.check(delivery, Millis(0)).unwrap()
+}
+
+fn key(preset: &Preset, verified: &verify::Verified) -> String {
+    Rule::new(&preset.key).unwrap().derive(verified, uuid::Uuid::nil).unwrap().text
+}
+
 #[test]
-fn every_preset_verifies_what_it_signs_and_keys_it() {
-    let body = bytes::Bytes::from_static(b"{\"id\":\"evt_1\"}");
+fn every_preset_verifies_the_sample_it_signs_and_keys_it() {
     for preset in all() {
-        let secret = SecretSlice::from(b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_vec());
-        let verifier = Verifier::new(&preset.verify, vec![secret]).unwrap();
-        let mut delivery = verify::Delivery {
-            method: http::Method::POST,
-            query: None,
-            headers: http::HeaderMap::new(),
-            body: body.clone(),
-        };
-        verifier.sign(&mut delivery, "evt_1", Millis(0)).unwrap();
-        let verified = verifier.check(delivery, Millis(0)).unwrap();
-        let key = Rule::new(&preset.key).unwrap().derive(&verified, uuid::Uuid::nil).unwrap();
-        assert_eq!(key.text, "evt_1", "{}", preset.name);
+        let name = &preset.name;
+        let sample = verified(preset, preset.sample.delivery("sample-1").unwrap());
+        let text = key(preset, &sample);
+        assert!(text.ends_with("sample-1") && !text.starts_with('='), "{name}: {text}");
+        assert_eq!(greet(&preset.handshakes, &sample), None, "{name}");
+        let body: serde_json::Value = serde_json::from_slice(&sample.delivery().body)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(body.is_object(), "{name}");
+        assert!(sample.delivery().headers.contains_key("content-type"), "{name}");
+        let other = verified(preset, preset.sample.delivery("sample-2").unwrap());
+        let same = preset.name == "standard-webhooks" || preset.name == "svix";
+        assert_eq!(key(preset, &other) == text, same, "{name}: only a signed id is the signer's");
     }
+}
+
+#[test]
+fn a_sample_completes_a_delivery_and_replaces_nothing() {
+    let github = find("github").unwrap();
+    let mut delivery = find("stripe").unwrap().sample.delivery("7").unwrap();
+    delivery.headers.insert("x-github-event", "issues".parse().unwrap());
+    let body = delivery.body.clone();
+    github.sample.complete(&mut delivery, "8").unwrap();
+    assert_eq!(delivery.headers["x-github-event"], "issues");
+    assert_eq!(delivery.headers["x-github-delivery"], "8");
+    assert_eq!(delivery.body, body);
+    assert!(
+        github
+            .sample
+            .complete(&mut find("stripe").unwrap().sample.delivery("7").unwrap(), "a\nb")
+            .is_err()
+    );
+}
+
+#[test]
+fn shopify_is_keyed_by_the_set_of_headers_that_was_verified() {
+    let shopify = find("shopify").unwrap();
+    let verifier = verifier(shopify);
+    assert_eq!(verifier.family(), Some("X-Shopify"));
+    let mut first = shopify.sample.delivery("first").unwrap();
+    verifier.sign(&mut first, "", Millis(0)).unwrap();
+    first.headers.insert("shopify-webhook-id", "second".parse().unwrap());
+    assert_eq!(key(shopify, &verifier.check(first.clone(), Millis(0)).unwrap()), "first");
+    // The same with the signature in the other set.
+    let signature = first.headers.remove("x-shopify-hmac-sha256").unwrap();
+    first.headers.insert("shopify-hmac-sha256", signature);
+    assert_eq!(key(shopify, &verifier.check(first.clone(), Millis(0)).unwrap()), "second");
+    // An id of another set is no id.
+    first.headers.remove("shopify-webhook-id");
+    assert!(key(shopify, &verifier.check(first, Millis(0)).unwrap()).starts_with("=body."));
+}
+
+fn delivery(body: &str) -> verify::Delivery {
+    let mut delivery = find("slack").unwrap().sample.delivery("1").unwrap();
+    delivery.body = bytes::Bytes::copy_from_slice(body.as_bytes());
+    delivery
+}
+
+#[test]
+fn slack_is_answered_its_challenge_and_github_its_ping() {
+    let slack = find("slack").unwrap();
+    let body = r#"{"token":"x","challenge":"3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P","type":"url_verification"}"#;
+    let asked = verified(slack, delivery(body));
+    let greeting = greet(&slack.handshakes, &asked).unwrap();
+    assert_eq!(greeting.body, "3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P");
+    assert_eq!((greeting.status, greeting.content_type), (200, Some("text/plain")));
+
+    let github = find("github").unwrap();
+    let mut ping = github.sample.delivery("1").unwrap();
+    ping.headers.insert("x-github-event", "ping".parse().unwrap());
+    let greeting =
+        Greeting { status: 200, content_type: Some("text/plain"), body: "pong".to_owned() };
+    assert_eq!(greet(&github.handshakes, &verified(github, ping.clone())), Some(greeting));
+    // Said twice, it is not said.
+    ping.headers.append("x-github-event", "ping".parse().unwrap());
+    assert_eq!(greet(&github.handshakes, &verified(github, ping)), None);
+}
+
+#[test]
+fn a_challenge_without_a_text_to_echo_is_no_handshake() {
+    let slack = find("slack").unwrap();
+    let long = |length: usize| {
+        format!(r#"{{"type":"url_verification","challenge":"{}"}}"#, "x".repeat(length))
+    };
+    for body in [
+        r#"{"type":"url_verification"}"#,
+        r#"{"type":"url_verification","challenge":""}"#,
+        r#"{"type":"url_verification","challenge":7}"#,
+        r#"{"type":"url_verification","challenge":null}"#,
+        r#"{"type":"url_verification","challenge":{"a":1}}"#,
+        r#"{"type":"url_verification","challenge":"a","challenge":"b"}"#,
+        r#"{"type":"url_verification","type":"event_callback","challenge":"a"}"#,
+        r#"{"type":"url_verification","challenge":"a""#,
+        r#"{"type":"URL_verification","challenge":"a"}"#,
+        r#"{"event":{"type":"url_verification"},"type":"event_callback","challenge":"a"}"#,
+        "type=url_verification&challenge=a",
+        &long(1025),
+    ] {
+        assert_eq!(greet(&slack.handshakes, &verified(slack, delivery(body))), None, "{body}");
+    }
+    assert!(greet(&slack.handshakes, &verified(slack, delivery(&long(1024)))).is_some());
+}
+
+#[test]
+fn what_slack_sends_without_an_event_id_is_an_event_of_its_own() {
+    let slack = find("slack").unwrap();
+    let command = delivery("command=%2Fdeploy&trigger_id=398738663015.47445629121.803a0bc8");
+    assert!(key(slack, &verified(slack, command)).starts_with("=once."));
 }
 
 #[test]
@@ -55,6 +165,10 @@ fn every_preset_is_sound() {
         assert!(preset.secret_min() >= 16, "{name}");
         assert!(!preset.facts.sources.is_empty(), "{name}");
         assert!(preset.facts.sources.iter().all(|url| url.starts_with("https://")), "{name}");
+        for handshake in &preset.handshakes {
+            assert!((200..300).contains(&handshake.status), "{name}");
+            assert!(handshake.body.is_empty() || handshake.echo.is_none(), "{name}");
+        }
         assert!(preset.facts.date.len() == 7 && !preset.facts.notes.is_empty(), "{name}");
     }
 }

@@ -20,6 +20,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::response::IntoResponse as _;
+use http::HeaderValue;
+use http::header::CONNECTION;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -27,23 +30,24 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::listen::{Listener, Stream};
 use crate::config::Server;
+use crate::reply::Reply;
+use crate::telemetry::{self, Outcome};
 
 #[cfg(test)]
 mod tests;
 mod watch;
 
+#[doc(hidden)]
+pub mod door;
+
+pub use door::{MAX_HEAD, MAX_HEADERS, Side};
+use door::{Refusal, drop_underscored};
 use watch::{Busy, Watch, Watched};
-
-/// The most headers of one request; more is answered 431. Providers send up to 40.
-pub const MAX_HEADERS: usize = 64;
-
-/// The largest request head, in bytes; more is answered 431.
-pub const MAX_HEAD: usize = 64 * 1024;
 
 /// How long a client may take none of an answer's bytes.
 pub const WRITE_STALL: Duration = Duration::from_secs(30);
@@ -52,9 +56,17 @@ pub const WRITE_STALL: Duration = Duration::from_secs(30);
 /// they come back when connections end, so asking again at once only burns the CPU.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long a connection may take for what, and how many there may be.
+/// Connections that the kernel keeps for us at most, as tokio asks it to.
+const BACKLOG: usize = 1024;
+
+/// Enough to see whether one more waits there.
+const BACKLOG_LOOK: Duration = Duration::from_millis(1);
+
+/// What a listener takes: how long a connection may take for what, and how many there may be.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// Whose requests these are.
+    pub side: Side,
     /// From the first byte of a request (or the accept) to the end of its head.
     pub header_timeout: Duration,
     /// From the end of an answer to the first byte of the next request.
@@ -68,11 +80,28 @@ pub struct Limits {
 impl From<&Server> for Limits {
     fn from(server: &Server) -> Self {
         Self {
+            side: Side::Providers,
             header_timeout: server.header_timeout,
             idle_timeout: server.idle_timeout,
             write_stall: WRITE_STALL,
             max_connections: server.max_connections,
         }
+    }
+}
+
+/// The two moments of a stop.
+#[derive(Clone, Debug)]
+pub struct Stop {
+    /// Nothing more is accepted, and every answer is its connection's last.
+    pub asked: CancellationToken,
+    /// Connections without a request are closed.
+    pub shut: CancellationToken,
+}
+
+impl From<CancellationToken> for Stop {
+    /// Both moments at once.
+    fn from(token: CancellationToken) -> Self {
+        Self { asked: token.clone(), shut: token }
     }
 }
 
@@ -83,45 +112,60 @@ pub struct Peer {
     pub addr: Option<SocketAddr>,
 }
 
-/// Accepts connections and answers their requests with `service`, until `stop`.
+/// Accepts connections and answers their requests with `service`, until a stop.
 ///
-/// From then on nothing is accepted, connections without a request are closed, and
-/// those with one end after its answer. Returns when all have ended; how long that may
-/// take is for the caller to bound. Dropping the future cuts every connection.
+/// Once it is asked for nothing more is accepted, and a connection ends after its next
+/// answer: a request that is on its way is served, and its client learns not to send
+/// another. Once `shut`, those without a request are closed. Returns when all have ended;
+/// how long that may take is for the caller to bound. Dropping the future cuts every
+/// connection.
 ///
 /// A panic in `service` ends the connection it happened on and nothing else.
 pub async fn serve<S>(
     listener: impl Into<Listener>,
     limits: Limits,
     service: S,
-    stop: CancellationToken,
+    stop: impl Into<Stop>,
 ) where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
     S: Clone + Send + 'static,
     S::Future: Send,
 {
-    let listener = listener.into();
+    let (listener, stop) = (listener.into(), stop.into());
     let permits = Arc::new(Semaphore::new(limits.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
     let mut connections = JoinSet::new();
+    let open = |connections: &mut JoinSet<()>, (stream, peer, permit)| {
+        let serving = connection(stream, peer, limits, service.clone(), stop.clone());
+        connections.spawn(async move {
+            serving.await;
+            drop::<OwnedSemaphorePermit>(permit);
+        });
+    };
     loop {
         tokio::select! {
             biased;
-            () = stop.cancelled() => break,
+            () = stop.asked.cancelled() => break,
             Some(ended) = connections.join_next() => report(ended),
             accepted = accept(&listener, &permits) => match accepted {
-                Ok((stream, peer, permit)) => {
-                    let serving = connection(stream, peer, limits, service.clone(), stop.clone());
-                    connections.spawn(async move {
-                        serving.await;
-                        drop(permit);
-                    });
-                },
+                Ok(accepted) => open(&mut connections, accepted),
                 Err(error) if is_of_one_connection(&error) => {},
                 Err(error) => {
                     tracing::error!(%error, "cannot accept connections");
-                    tokio::select! { () = sleep(ACCEPT_PAUSE) => {}, () = stop.cancelled() => break }
+                    tokio::select! {
+                        () = sleep(ACCEPT_PAUSE) => {},
+                        () = stop.asked.cancelled() => break,
+                    }
                 },
             },
+        }
+    }
+    if !listener.is_handed() && !stop.shut.is_cancelled() {
+        // Closing the socket resets what waits in its backlog: it is let in first.
+        for _ in 0..BACKLOG {
+            let Ok(Ok(accepted)) = timeout(BACKLOG_LOOK, accept(&listener, &permits)).await else {
+                break;
+            };
+            open(&mut connections, accepted);
         }
     }
     drop(listener);
@@ -160,23 +204,33 @@ fn report(ended: Result<(), JoinError>) {
     }
 }
 
-/// Serves one connection to its end, its deadline, or its last answer after `stop`.
-async fn connection<S>(
-    stream: Stream,
-    peer: Peer,
-    limits: Limits,
-    service: S,
-    stop: CancellationToken,
-) where
+/// Serves one connection to its end, its deadline, or its last answer of a stop.
+async fn connection<S>(stream: Stream, peer: Peer, limits: Limits, service: S, stop: Stop)
+where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
 {
     let watch = Watch::new(limits);
     let seen = Arc::clone(&watch);
+    let last = stop.asked;
     let answering = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
+        drop_underscored(request.headers_mut());
         let busy = Busy::start(&seen);
-        let answer = service.call(request);
-        async move { answer.await.map(|response| response.map(|body| busy.until_gone(body))) }
+        let answer = match busy.refused() {
+            None => Ok(service.call(request)),
+            Some(refusal) => Err(refusal),
+        };
+        let last = last.clone();
+        async move {
+            let mut response = match answer {
+                Ok(answer) => answer.await?,
+                Err(refusal) => refuse(peer, limits.side, refusal),
+            };
+            if busy.is_the_last() || last.is_cancelled() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response.map(|body| busy.until_gone(body)))
+        }
     });
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&watch)));
     let mut serving = pin!(
@@ -190,16 +244,21 @@ async fn connection<S>(
             .header_read_timeout(None)
             .serve_connection(io, answering)
     );
-    let mut stopped = pin!(stop.cancelled());
-    let mut stopping = false;
+    let mut shut = pin!(stop.shut.cancelled());
+    let mut shutting = false;
     let mut over = pin!(sleep_until(watch.deadline().unwrap_or_else(Instant::now)));
     let end = poll_fn(|cx| {
-        if !stopping && stopped.as_mut().poll(cx).is_ready() {
-            stopping = true;
+        loop {
+            // A request that is here already comes before the end, and a head that has begun
+            // to come is waited for: it gets an answer.
+            if let Poll::Ready(result) = serving.as_mut().poll(cx) {
+                return Poll::Ready(End::Closed(result));
+            }
+            if shutting || watch.has_part_of_a_head() || shut.as_mut().poll(cx).is_pending() {
+                break;
+            }
+            shutting = true;
             serving.as_mut().graceful_shutdown();
-        }
-        if let Poll::Ready(result) = serving.as_mut().poll(cx) {
-            return Poll::Ready(End::Closed(result));
         }
         let Some(deadline) = watch.deadline() else { return Poll::Pending };
         if over.deadline() != deadline {
@@ -208,7 +267,31 @@ async fn connection<S>(
         over.as_mut().poll(cx).map(|()| End::Cut)
     });
     let end = end.await;
+    if let End::Closed(Err(error)) = &end
+        && error.is_parse()
+    {
+        // hyper has answered it, with a bare status.
+        count(limits.side, Outcome::Invalid);
+        tracing::info!(peer = ?peer.addr, %error, "refused");
+    }
     tracing::trace!(peer = ?peer.addr, %end, "connection ended");
+}
+
+/// The answer to a request that may not pass, with the line and the count that it leaves.
+fn refuse(peer: Peer, side: Side, refusal: Refusal) -> Response<Body> {
+    let outcome = if refusal == Refusal::Method { Outcome::Method } else { Outcome::Invalid };
+    let reply = Reply { status: refusal.status(), ..Reply::refuse(outcome, refusal.detail()) };
+    count(side, outcome);
+    let reason = refusal.word();
+    tracing::info!(peer = ?peer.addr, reason, status = reply.status, "refused");
+    reply.into_response()
+}
+
+/// Counts a request that reached no source; an operator's is no delivery.
+fn count(side: Side, outcome: Outcome) {
+    if side == Side::Providers {
+        telemetry::lost(outcome);
+    }
 }
 
 /// Why a connection ended.

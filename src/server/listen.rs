@@ -17,13 +17,22 @@ use crate::config::Listen;
 /// Who may connect to the unix socket: its owner and its group.
 const SOCKET_MODE: u32 = 0o660;
 
-/// A socket that accepts connections.
+/// A socket that accepts connections. One that was handed over is kept open by another
+/// process when this one ends: who is not accepted here waits for the next.
 #[derive(Debug)]
-pub enum Listener {
-    /// At an address and port.
-    Tcp(TcpListener),
-    /// At a path, removed at the end.
-    Unix(UnixListener, SocketFile),
+pub struct Listener(Socket);
+
+#[derive(Debug)]
+enum Socket {
+    Tcp {
+        listener: TcpListener,
+        handed: bool,
+    },
+    /// With the file to be removed at the end; the file of one handed over is not ours.
+    Unix {
+        listener: UnixListener,
+        file: Option<SocketFile>,
+    },
 }
 
 /// A connection as it was accepted.
@@ -31,43 +40,68 @@ pub(super) type Stream = Either<TcpStream, UnixStream>;
 
 impl From<TcpListener> for Listener {
     fn from(listener: TcpListener) -> Self {
-        Self::Tcp(listener)
+        Self(Socket::Tcp { listener, handed: false })
     }
 }
 
 impl Listener {
     /// Listens at `place`, which the settings have under `setting`.
     pub(super) async fn bind(place: &Listen, setting: &str) -> anyhow::Result<Self> {
-        let bound = match place {
+        let told = || format!("{setting} = \"{place}\": cannot listen there");
+        match place {
             Listen::Tcp(address) => {
-                TcpListener::bind(address).await.map(Self::Tcp).map_err(anyhow::Error::from)
+                TcpListener::bind(address).await.map(Self::from).with_context(told)
             },
-            Listen::Unix(path) => bind_unix(path).map(|(socket, file)| Self::Unix(socket, file)),
-        };
-        bound.with_context(|| format!("{setting} = \"{place}\": cannot listen there"))
+            Listen::Unix(path) => {
+                let (listener, file) = bind_unix(path).with_context(told)?;
+                Ok(Self(Socket::Unix { listener, file: Some(file) }))
+            },
+        }
+    }
+
+    /// Takes over a TCP socket that another process listens on.
+    pub(super) fn handed_tcp(socket: std::net::TcpListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(socket)?;
+        Ok(Self(Socket::Tcp { listener, handed: true }))
+    }
+
+    /// Takes over a unix socket that another process listens on.
+    pub(super) fn handed_unix(socket: std::os::unix::net::UnixListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let listener = UnixListener::from_std(socket)?;
+        Ok(Self(Socket::Unix { listener, file: None }))
+    }
+
+    /// Whether the socket outlives this process.
+    pub(super) fn is_handed(&self) -> bool {
+        match &self.0 {
+            Socket::Tcp { handed, .. } => *handed,
+            Socket::Unix { file, .. } => file.is_none(),
+        }
     }
 
     /// Its address; a unix socket has none.
     pub(super) fn address(&self) -> io::Result<SocketAddr> {
-        match self {
-            Self::Tcp(listener) => listener.local_addr(),
-            Self::Unix(_, file) => Err(io::Error::new(
-                io::ErrorKind::AddrNotAvailable,
-                format!("a unix socket has no address: {file}"),
-            )),
+        match &self.0 {
+            Socket::Tcp { listener, .. } => listener.local_addr(),
+            Socket::Unix { .. } => {
+                let why = "a unix socket has no address";
+                Err(io::Error::new(io::ErrorKind::AddrNotAvailable, why))
+            },
         }
     }
 
     /// The next connection, and the address it came from; a unix socket has none.
     pub(super) async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
-        match self {
-            Self::Tcp(listener) => {
+        match &self.0 {
+            Socket::Tcp { listener, .. } => {
                 let (stream, address) = listener.accept().await?;
                 // Answers are written whole: waiting for more to send would only delay them.
                 stream.set_nodelay(true)?;
                 Ok((Either::Left(stream), Some(address)))
             },
-            Self::Unix(listener, _) => {
+            Socket::Unix { listener, .. } => {
                 let (stream, _) = listener.accept().await?;
                 Ok((Either::Right(stream), None))
             },
@@ -77,7 +111,7 @@ impl Listener {
 
 /// The file of a unix socket, removed when dropped.
 #[derive(Debug)]
-pub struct SocketFile {
+struct SocketFile {
     path: PathBuf,
     /// Device and inode: what another process put there since is not ours to remove.
     id: (u64, u64),

@@ -134,6 +134,16 @@ pub enum Scheme {
 }
 
 impl Scheme {
+    /// The word in settings.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::HmacSha256 => "hmac-sha256",
+            Self::HmacSha1 => "hmac-sha1",
+            Self::HmacSha512 => "hmac-sha512",
+            Self::None => "none",
+        }
+    }
+
     /// The keyed hash; nothing for `none`.
     pub(super) fn hmac(self) -> Option<hmac::Algorithm> {
         match self {

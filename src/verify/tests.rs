@@ -157,6 +157,29 @@ fn published_vectors_of_plain_hmac_pass_with_custom_settings() {
     }
 }
 
+#[test]
+fn vectors_pass_under_the_preset_of_their_provider() {
+    let shopify = vectors(include_str!("../../tests/vectors/shopify.json"));
+    let mut seen = 0;
+    for vector in custom().into_iter().chain(shopify) {
+        let Some(preset) = crate::preset::find(&vector.provider) else { continue };
+        seen += 1;
+        let verifier = verifier(&preset.verify, &[&vector.secret]);
+        let now = 1_531_420_618;
+        assert_eq!(verdict(&verifier, vector.delivery(), now), Ok(()), "{vector:?}");
+        let mut other = vector.delivery();
+        other.body = Bytes::from_static(b"other");
+        assert_eq!(verdict(&verifier, other, now), Err(Rejection::Wrong), "{vector:?}");
+        let of_scheme: Vec<_> = verifier.headers().cloned().collect();
+        for name in vector.headers.keys().filter(|name| of_scheme.contains(&name.parse().unwrap()))
+        {
+            let sent = vector.lacking(name);
+            assert_eq!(verdict(&verifier, sent, now), Err(Rejection::Missing), "{name}");
+        }
+    }
+    assert_eq!(seen, 4, "GitHub, Slack, and Shopify twice");
+}
+
 /// RFC 2202 case 2 and RFC 4231 case 2: key `Jefe`, the same text.
 #[test]
 fn each_algorithm_is_the_one_it_is_called() {

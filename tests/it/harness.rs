@@ -79,6 +79,7 @@ pub(crate) struct Gateway {
     config: Config,
     dir: Arc<TempDir>,
     stop: CancellationToken,
+    cut: CancellationToken,
     running: Option<JoinHandle<anyhow::Result<()>>>,
 }
 
@@ -122,11 +123,12 @@ impl Gateway {
         };
         let bound = Bound::bind(load(), Some(metrics())).await.unwrap();
         let (public, admin) = (bound.public().unwrap(), bound.admin().unwrap());
-        let stop = CancellationToken::new();
+        let (stop, cut) = (CancellationToken::new(), bound.cut());
         let running = tokio::spawn(bound.run(stop.clone().cancelled_owned()));
         let config = load();
         let sources = config.sources.clone();
-        let gateway = Self { public, admin, sources, config, dir, stop, running: Some(running) };
+        let running = Some(running);
+        let gateway = Self { public, admin, sources, config, dir, stop, cut, running };
         gateway.until_ready("ready\n").await;
         gateway
     }
@@ -141,6 +143,11 @@ impl Gateway {
     /// Asks it to stop; [`Gateway::finish`] waits for it.
     pub(crate) fn ask_to_stop(&self) {
         self.stop.cancel();
+    }
+
+    /// Asks it to stop at once, as a second signal does.
+    pub(crate) fn cut_short(&self) {
+        self.cut.cancel();
     }
 
     /// Stops it and waits until it has. Fails if it left an attempt open in its file. The

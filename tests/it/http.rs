@@ -14,6 +14,7 @@ mod drain;
 mod failures;
 mod hangup;
 mod mismatch;
+mod presets;
 mod queue;
 mod received;
 mod refused;

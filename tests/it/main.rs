@@ -15,4 +15,6 @@ mod demo;
 mod harness;
 mod http;
 mod kill;
+mod process;
+mod service;
 mod tidy;

@@ -7,7 +7,6 @@ use http::header::HOST;
 use http::{Request, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::super::call::{Answer, Call, Peer};

@@ -32,15 +32,22 @@ pub(super) fn read(
     // The verifier counts decoded bytes; here is only what no spec may go below.
     let shortest = provider.defaults().secret_min();
     let secrets = secret::list(table, "secrets", shortest, places);
-    let key = key_spec(table, provider).and_then(|spec| {
-        let rule = Rule::new(&spec).map_err(|error| at_fault(table, "key", error)).ok()?;
-        Some((spec, rule))
-    });
+    let key_spec = key_spec(table, provider);
+    for mistake in key_spec.iter().flat_map(Rule::mistakes) {
+        at_fault(table, "key", mistake);
+    }
     let verify_spec = verify_spec(table, provider)?;
     let count = secrets.len();
-    let verifier = verifier(table, &verify_spec, secrets, given)?;
-    let (key_spec, key) = key?;
-    Some(Identity { verify_spec, verifier, secrets: count, key_spec, key })
+    let verifier = verifier(table, &verify_spec, secrets, given);
+    let key_spec = key_spec?;
+    if key_spec.parts.iter().any(|part| part.starts_with("header:") && part.contains('*'))
+        && verify_spec.families.is_empty()
+    {
+        let cause = "has a `*`, which stands for one of `verify.families`: there are none";
+        table.add("key.parts", wrong(cause, "write the header's name"));
+    }
+    let key = Rule::new(&key_spec).ok()?;
+    Some(Identity { verify_spec, verifier: verifier?, secrets: count, key_spec, key })
 }
 
 /// The signer of attempts: Standard Webhooks, whatever the provider's own scheme is.
@@ -58,6 +65,11 @@ fn verifier(
     secrets: Vec<SecretSlice<u8>>,
     given: bool,
 ) -> Option<Verifier> {
+    let mistakes = Verifier::mistakes(spec);
+    let sound = mistakes.is_empty();
+    for mistake in mistakes {
+        at_fault(table, "verify", mistake);
+    }
     let open = spec.is_open();
     if secrets.is_empty() && !open {
         // Secrets that were given and found wrong are noted already.
@@ -72,6 +84,10 @@ fn verifier(
             "secrets",
             wrong("scheme \"none\" checks no secret", "remove them, or name the scheme"),
         );
+        return None;
+    }
+    // What is wrong with the spec was noted; this is about the secrets.
+    if !sound {
         return None;
     }
     Verifier::new(spec, secrets).map_err(|error| at_fault(table, "verify", error)).ok()

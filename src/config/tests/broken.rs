@@ -75,7 +75,7 @@ fn every_mistake_is_told_at_once_with_its_line() {
     config.toml:33: sources.one.retry.max: is shorter than `first`
     config.toml:34: sources.one.retry.atempts: is not a setting; did you mean `attempts`?
     config.toml:35: sources.two.path: sources one and two are both on /hooks/two; give each its own path
-    config.toml:35: sources.two.provider: is missing; name a preset (standard-webhooks, stripe, svix), or "custom"
+    config.toml:35: sources.two.provider: is missing; name a preset (github, shopify, slack, standard-webhooks, stripe, svix), or "custom"
     config.toml:35: sources.two.target: is missing; write the application's URL
     config.toml:36: sources.two.secrets[0]: the secret is too short: at least 16 bytes are needed
     config.toml:37: sources.two.mode: must be "proxy" or "queue", not "direct"

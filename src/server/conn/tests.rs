@@ -17,13 +17,18 @@ const NEVER: Duration = Duration::from_mins(10);
 /// Short enough to wait for.
 const SOON: Duration = Duration::from_millis(150);
 
-const PATIENT: Limits =
-    Limits { header_timeout: NEVER, idle_timeout: NEVER, write_stall: NEVER, max_connections: 100 };
+const PATIENT: Limits = Limits {
+    side: Side::Providers,
+    header_timeout: NEVER,
+    idle_timeout: NEVER,
+    write_stall: NEVER,
+    max_connections: 100,
+};
 
 /// A server on a free port.
 struct Running {
     addr: SocketAddr,
-    stop: CancellationToken,
+    stop: Stop,
     /// Requests whose head has come.
     begun: Arc<AtomicUsize>,
     /// Lets one request to `/wait` be answered.
@@ -34,7 +39,7 @@ struct Running {
 async fn running(limits: Limits) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    let stop = CancellationToken::new();
+    let stop = Stop { asked: CancellationToken::new(), shut: CancellationToken::new() };
     let begun = Arc::new(AtomicUsize::new(0));
     let go = Arc::new(Notify::new());
     let (count, gate) = (Arc::clone(&begun), Arc::clone(&go));
@@ -87,6 +92,13 @@ fn answer(request: Request<Incoming>, count: &Arc<AtomicUsize>, gate: &Arc<Notif
 impl Running {
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.addr).await.unwrap()
+    }
+
+    /// Waits until it listens no more.
+    async fn until_deaf(&self) {
+        while TcpStream::connect(self.addr).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Waits until `many` requests have begun.
@@ -258,7 +270,7 @@ async fn too_many_or_too_large_headers_are_431() {
     for headers in [many, large] {
         let mut stream = server.connect().await;
         send(&mut stream, &format!("GET / HTTP/1.1\r\n{headers}\r\n")).await;
-        let status = read_until(&mut stream, "\r\n").await;
+        let status = read_to_end(&mut stream).await;
         assert!(status.starts_with("HTTP/1.1 431 "), "{status}");
     }
     assert_eq!(server.begun.load(Ordering::SeqCst), 0);
@@ -280,7 +292,32 @@ async fn a_panic_ends_its_connection_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_stop_finishes_what_is_open_and_closes_what_rests() {
+async fn a_stop_serves_what_is_on_its_way_and_ends_each_connection_with_its_answer() {
+    let server = running(PATIENT).await;
+    let silent = server.connect().await;
+    let mut resting = server.connect().await;
+    send(&mut resting, &get("/peer")).await;
+    read_own_address(&mut resting).await;
+    let mut open = server.connect().await;
+    send(&mut open, &get("/wait")).await;
+    server.until_begun(2).await;
+    server.stop.asked.cancel();
+    server.until_deaf().await;
+    for mut stream in [silent, resting] {
+        send(&mut stream, &get("/peer")).await;
+        let last = read_to_end(&mut stream).await;
+        let own = stream.local_addr().unwrap().to_string();
+        assert!(last.contains("connection: close") && last.ends_with(&own), "{last}");
+    }
+    assert!(!server.task.is_finished());
+    server.go.notify_one();
+    let last = read_to_end(&mut open).await;
+    assert!(last.contains("connection: close") && last.ends_with("waited"), "{last}");
+    server.task.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_shut_server_finishes_what_is_open_and_closes_what_rests() {
     let server = running(PATIENT).await;
     let mut silent = server.connect().await;
     let mut resting = server.connect().await;
@@ -289,14 +326,29 @@ async fn a_stop_finishes_what_is_open_and_closes_what_rests() {
     let mut open = server.connect().await;
     send(&mut open, &get("/wait")).await;
     server.until_begun(2).await;
-    server.stop.cancel();
+    server.stop.asked.cancel();
+    server.stop.shut.cancel();
     assert_eq!(read_to_end(&mut silent).await, "");
     assert_eq!(read_to_end(&mut resting).await, "");
-    assert!(TcpStream::connect(server.addr).await.is_err(), "still listening");
+    server.until_deaf().await;
     assert!(!server.task.is_finished());
     server.go.notify_one();
     let last = read_to_end(&mut open).await;
     assert!(last.contains("connection: close") && last.ends_with("waited"), "{last}");
+    server.task.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_waits_in_the_backlog_at_a_stop_is_served() {
+    let server = running(PATIENT).await;
+    // Connected, as far as the client can know; the server had no chance to accept it.
+    let waiting = std::net::TcpStream::connect(server.addr).unwrap();
+    server.stop.asked.cancel();
+    waiting.set_nonblocking(true).unwrap();
+    let mut waiting = TcpStream::from_std(waiting).unwrap();
+    send(&mut waiting, &get("/peer")).await;
+    let last = read_to_end(&mut waiting).await;
+    assert!(last.ends_with(&waiting.local_addr().unwrap().to_string()), "{last}");
     server.task.await.unwrap();
 }
 

@@ -101,7 +101,50 @@ fn a_first_copy_that_waits_for_a_slot_is_refused_by_a_stop() {
 }
 
 #[test]
-fn a_request_whose_body_ends_after_the_stop_is_refused_and_claims_nothing() {
+fn a_request_that_comes_over_an_open_connection_soon_after_a_stop_is_served() {
+    run(async {
+        let app = App::always(Step::says(200, "served")).await;
+        let gateway = Gateway::start(&stripe("in-time", &app.url, "")).await;
+        let silent = Connection::open(gateway.public).await;
+        let mut resting = Connection::open(gateway.public).await;
+        let answer = resting.send(&gateway.stripe("in-time", "evt_0")).await;
+        assert_eq!((answer.told(), answer.header("connection")), ((200, "processed"), None));
+        gateway.ask_to_stop();
+        gateway.until_ready("draining\n").await;
+        for (mut connection, id) in [(silent, "evt_1"), (resting, "evt_2")] {
+            let answer = connection.send(&gateway.stripe("in-time", id)).await;
+            assert_eq!((answer.told(), answer.text()), ((200, "processed"), "served"));
+            assert_eq!(answer.header("connection"), Some("close"));
+            assert!(connection.read().await.is_none(), "another answer");
+        }
+        gateway.finish().await;
+        assert_eq!(app.got().len(), 3);
+    });
+}
+
+#[test]
+fn a_second_signal_cuts_the_drain_short_and_what_was_open_is_unknown() {
+    run(async {
+        let app = App::always(Step::Hang).await;
+        let settings = stripe("cut-short", &app.url, "");
+        // Longer than the test may take.
+        let gateway = Gateway::start_with("drain = \"1h\"", &settings, |_| {}).await;
+        let open = send_and_be_read(&gateway, &[gateway.stripe("cut-short", "evt_1")]).await;
+        app.until(1).await;
+        gateway.ask_to_stop();
+        gateway.until_ready("draining\n").await;
+        gateway.cut_short();
+        assert_eq!(answers_of(open).await[0].told(), (504, "unknown"));
+        let dir = gateway.finish().await;
+        let gateway = Gateway::start_in(dir, "", &settings, |_| {}).await;
+        let story = gateway.story("cut-short", "evt_1").await.unwrap();
+        assert_eq!((&story["state"], &story["unknown"]), (&"open".into(), &true.into()));
+        gateway.finish().await;
+    });
+}
+
+#[test]
+fn a_request_whose_body_ends_after_the_grace_is_refused_and_claims_nothing() {
     run(async {
         let app = App::always(Step::says(200, "fine").held()).await;
         let settings = stripe("too-late", &app.url, "");
@@ -114,8 +157,10 @@ fn a_request_whose_body_ends_after_the_stop_is_refused_and_claims_nothing() {
         let mut connection = Connection::open(gateway.public).await;
         assert!(connection.write(most).await);
         drop(send_and_be_read(&gateway, &[]).await);
+        let mut resting = Connection::open(gateway.public).await;
         gateway.ask_to_stop();
-        gateway.until_ready("draining\n").await;
+        // Closed at the end of the grace.
+        assert!(resting.read().await.is_none());
         assert!(connection.write(last).await);
         let answer = connection.read().await.unwrap();
         assert_eq!(answer.told(), (503, "unavailable"));

@@ -194,7 +194,7 @@ impl Drop for Gateway {
 
 /// A free port that no outgoing connection can take while the gateway is down: below the
 /// range of those.
-fn free_port() -> SocketAddr {
+pub(crate) fn free_port() -> SocketAddr {
     static TAKEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
     let mut taken = TAKEN.lock();
     loop {

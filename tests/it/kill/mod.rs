@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 mod app;
 mod check;
 mod check_tests;
-mod child;
+pub(crate) mod child;
 mod disk;
 mod load;
 mod stop;

@@ -1,0 +1,108 @@
+//! What to think about: settings that work, but are likely not meant, and traps of a provider
+//! that no setting mends.
+
+use crate::config::values::write_duration;
+use crate::config::{Config, Source};
+use crate::preset;
+use crate::record::Mode;
+use crate::verify::Spec;
+
+/// What works as it is set, but is likely not meant.
+pub(super) fn warnings(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if config.sources.is_empty() {
+        warnings.push(
+            "no source is set up: there is nothing to receive; add a [sources.NAME]".to_owned(),
+        );
+    }
+    let slowest = config.sources.iter().max_by_key(|source| source.timeout);
+    if let Some(source) = slowest
+        && config.server.drain <= source.timeout
+    {
+        warnings.push(format!(
+            "server.drain ({}) is not longer than sources.{}.timeout ({}): a stop cuts attempts, whose outcome is then unknown",
+            write_duration(config.server.drain),
+            source.name,
+            write_duration(source.timeout),
+        ));
+    }
+    for source in &config.sources {
+        let about = about(source);
+        warnings.extend(about.into_iter().map(|text| format!("sources.{}: {text}", source.name)));
+    }
+    warnings
+}
+
+fn about(source: &Source) -> Vec<String> {
+    let mut about = Vec::new();
+    let policy = &source.policy;
+    if source.secrets == 0 {
+        about.push("scheme \"none\": whoever reaches its path can send events".to_owned());
+    }
+    if !keyed_by_preset(source) {
+        about.extend(unsigned(source));
+    }
+    if let Some(preset) = preset::find(&source.provider)
+        && policy.ttl < preset.horizon
+    {
+        let (ttl, horizon) = (write_duration(policy.ttl), write_duration(preset.horizon));
+        about.push(format!(
+            "ttl ({ttl}) is shorter than the {horizon} in which {} may send an event again: such a copy would run twice",
+            source.provider,
+        ));
+    }
+    if policy.mode == Mode::Proxy && !source.provider_retries {
+        about.push("the provider never sends again: in proxy mode an event that fails is not attempted again by itself; mode = \"queue\" does".to_owned());
+    }
+    if policy.mode == Mode::Proxy && source.wait > source.timeout {
+        about.push(
+            "wait is longer than timeout: no copy has an attempt to wait for that long".to_owned(),
+        );
+    }
+    about
+}
+
+/// What a provider does that is good to know of.
+pub(super) fn notes(config: &Config) -> Vec<String> {
+    let known = config.sources.iter().filter(|source| keyed_by_preset(source));
+    known
+        .flat_map(|source| {
+            let name = &source.name;
+            unsigned(source).into_iter().map(move |text| format!("sources.{name}: {text}"))
+        })
+        .collect()
+}
+
+fn keyed_by_preset(source: &Source) -> bool {
+    preset::find(&source.provider).is_some_and(|preset| preset.key == source.key_spec)
+}
+
+/// The parts of a key that the signature does not cover.
+fn unsigned(source: &Source) -> Vec<String> {
+    let Source { verify_spec: spec, key_spec, .. } = source;
+    if spec.is_open() {
+        return Vec::new();
+    }
+    let within = match spec.timestamp {
+        Some(_) => format!(", for {}", write_duration(spec.tolerance.unwrap_or(Spec::TOLERANCE))),
+        None => String::new(),
+    };
+    let parts = key_spec.parts.iter().filter(|part| !is_signed(spec, part));
+    parts
+        .map(|part| {
+            format!("the key is read from {part}, which is not signed: whoever holds one signed request can send it again under another id{within}")
+        })
+        .collect()
+}
+
+fn is_signed(spec: &Spec, part: &str) -> bool {
+    let same = |place: &Option<String>| {
+        place.as_deref().is_some_and(|place| place.eq_ignore_ascii_case(part))
+    };
+    // The body is always signed, and so is what a scheme reads beside it.
+    let placeholder = format!("{{{part}}}").to_ascii_lowercase();
+    !part.starts_with("query:") && !part.starts_with("header:")
+        || same(&spec.id)
+        || same(&spec.timestamp)
+        || spec.signed.to_ascii_lowercase().contains(&placeholder)
+}
