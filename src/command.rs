@@ -74,6 +74,13 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the gateway (the default).
     Serve,
+    #[command(flatten)]
+    Task(Task),
+}
+
+/// A command that does one thing and ends.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
     /// Print the settings in force, or everything that is wrong with them.
     Check {
         /// As JSON.
@@ -134,17 +141,12 @@ pub(crate) enum Command {
     },
 }
 
-impl Command {
-    /// Does anything but `serve`, with the settings in `config`.
+impl Task {
+    /// Does it, with the settings in `config`.
     pub(crate) async fn run(self, config: Option<&Path>) -> Result<(), Failure> {
         match self {
-            // Not here: it has the process for itself.
-            Self::Serve => Ok(()),
             Self::Check { json } => check(config, json),
-            Self::Demo { once } => match demo::run(once, |line| drop(out::line(line))).await? {
-                true => Ok(()),
-                false => Err(Failure::new("a promise was broken")),
-            },
+            Self::Demo { once } => demo(once).await,
             Self::Events(events) => events.run(config).await,
             Self::Sources { command: Some(command), .. } => command.run(config).await,
             Self::Sources { command: None, json } => sources::list(config, json).await,
@@ -157,6 +159,12 @@ impl Command {
             Self::Man { out } => manual::man(Cli::command(), out.as_deref()),
         }
     }
+}
+
+async fn demo(once: bool) -> Result<(), Failure> {
+    // Whoever reads may have gone, as `head` does: the demo goes on to its end.
+    let kept = demo::run(once, |line| drop(out::line(line))).await?;
+    if kept { Ok(()) } else { Err(Failure::new("a promise was broken")) }
 }
 
 fn check(config: Option<&Path>, json: bool) -> Result<(), Failure> {

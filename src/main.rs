@@ -22,7 +22,7 @@ fn main() -> ExitCode {
             let handed = Handed::take()?;
             run(async { Ok(serve(handed, config).await?) })
         }),
-        other => run(other.run(config)),
+        Command::Task(task) => run(task.run(config)),
     })
 }
 

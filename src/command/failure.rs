@@ -86,7 +86,7 @@ impl Failure {
     }
 
     /// The same, as the gateway's being unhealthy.
-    pub(crate) fn as_unhealthy(self) -> Self {
+    pub(crate) fn into_unhealthy(self) -> Self {
         Self { code: Code::Unhealthy, ..self }
     }
 

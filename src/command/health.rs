@@ -17,7 +17,7 @@ const TIME: Duration = Duration::from_secs(5);
 pub(crate) async fn run(config: Option<&Path>, json: bool) -> Result<(), Failure> {
     let client = Client::open(config)?;
     let (alive, failure) = match client.fetch("/readyz", TIME).await {
-        Err(failure) => (false, Some(failure.as_unhealthy())),
+        Err(failure) => (false, Some(failure.into_unhealthy())),
         Ok(answer) if answer.status == StatusCode::OK => (true, None),
         Ok(answer) => {
             let why = match answer.status {

@@ -47,6 +47,16 @@ pub(crate) struct Sign {
     /// Change one byte of the body after signing: the gateway must answer 401.
     #[arg(long)]
     tamper: bool,
+    #[command(flatten)]
+    sending: Sending,
+    /// The request, or every answer, as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Whether and how it is sent.
+#[derive(Clone, Copy, Debug, Args)]
+struct Sending {
     /// Send it, and print what is answered.
     #[arg(long)]
     send: bool,
@@ -57,9 +67,6 @@ pub(crate) struct Sign {
     /// All of them at once.
     #[arg(long, requires = "send")]
     concurrent: bool,
-    /// The request, or every answer, as JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 /// One event, as it is signed again for each copy.
@@ -87,12 +94,12 @@ impl Sign {
         };
         let sample = self.sample(source, config.server.listen)?;
         let event = sample.event();
-        if self.send {
-            return send::run(&sample, event, self.times, self.concurrent, self.json).await;
+        if self.sending.send {
+            return send::run(&sample, event.as_deref(), self.sending, self.json).await;
         }
         let signed = sample.sign()?;
         if self.json {
-            return out::json(&sample.tell(&signed, event));
+            return out::json(&sample.tell(&signed, event.as_deref()));
         }
         // A body that is in a file as it is stays there.
         let file = self.file.as_deref().filter(|file| !is_stdin(file) && !self.tamper);
@@ -186,7 +193,7 @@ impl Sample<'_> {
         (!key.text.starts_with("=once.")).then(|| format!("{}:{}", self.source.name, key.text))
     }
 
-    fn tell(&self, signed: &Signed, event: Option<String>) -> Value {
+    fn tell(&self, signed: &Signed, event: Option<&str>) -> Value {
         let headers = signed.headers.iter().map(|(name, value)| {
             let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
             (name.to_string(), Value::from(value))

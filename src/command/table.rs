@@ -86,10 +86,12 @@ impl Table {
             let Cell { text, style } = cell;
             let space = " ".repeat(width.saturating_sub(cell.width()));
             let gap = if at == 0 { "" } else { GAP };
+            let styled = format!("{style}{text}{style:#}");
+            line += gap;
             line += &match side {
-                Side::Right => format!("{gap}{space}{style}{text}{style:#}"),
-                Side::Left if at == last => format!("{gap}{style}{text}{style:#}"),
-                Side::Left => format!("{gap}{style}{text}{style:#}{space}"),
+                Side::Right => space + &styled,
+                Side::Left if at == last => styled,
+                Side::Left => styled + &space,
             };
         }
         line

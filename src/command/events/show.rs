@@ -26,7 +26,8 @@ pub(super) struct Story {
     mismatching_copies: Vec<String>,
     answer: Option<Answer>,
     deliveries: Deliveries,
-    story: Vec<Map<String, Value>>,
+    #[serde(rename = "story")]
+    lines: Vec<Map<String, Value>>,
     damaged_lines: u64,
 }
 
@@ -169,7 +170,7 @@ struct Line<'a> {
 fn timeline(story: &Story) -> Result<(), Failure> {
     let text = |line: &'_ Map<String, Value>, name: &str| -> String { word(line, name).to_owned() };
     let mut lines: Vec<Line<'_>> = Vec::new();
-    for line in &story.story {
+    for line in &story.lines {
         let what = match text(line, "event").as_str() {
             "operated" => operated(line),
             _ => told(line),

@@ -20,15 +20,12 @@ pub(super) fn command(url: &Uri, signed: &Signed, file: Option<&Path>) -> Result
         let header = if value.is_empty() { format!("{name};") } else { format!("{name}: {value}") };
         lines.push(format!("-H {}", quoted(&header)));
     }
-    lines.push(match file {
-        Some(file) => {
-            let file = file.to_str().ok_or_else(|| no_text("the file's name"))?;
-            format!("--data-binary {}", quoted(&format!("@{file}")))
-        },
-        None => {
-            let body = std::str::from_utf8(&signed.body).ok().filter(|body| !body.contains('\0'));
-            format!("--data-raw {}", quoted(body.ok_or_else(|| no_text("the body"))?))
-        },
+    lines.push(if let Some(file) = file {
+        let file = file.to_str().ok_or_else(|| no_text("the file's name"))?;
+        format!("--data-binary {}", quoted(&format!("@{file}")))
+    } else {
+        let body = std::str::from_utf8(&signed.body).ok().filter(|body| !body.contains('\0'));
+        format!("--data-raw {}", quoted(body.ok_or_else(|| no_text("the body"))?))
     });
     Ok(lines.join(" \\\n  "))
 }

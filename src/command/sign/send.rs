@@ -13,7 +13,7 @@ use super::super::call::{Answer, Call, Peer};
 use super::super::failure::Failure;
 use super::super::out;
 use super::super::table::{Side, Table};
-use super::{Sample, Signed};
+use super::{Sample, Sending, Signed};
 
 /// Longer than any provider waits, and than `timeout` and `wait` usually are.
 const TIME: Duration = Duration::from_mins(2);
@@ -25,11 +25,11 @@ type Answered = anyhow::Result<Answer>;
 /// Sends `times` copies, and tells what they were answered.
 pub(super) async fn run(
     sample: &Sample<'_>,
-    event: Option<String>,
-    times: u64,
-    concurrent: bool,
+    event: Option<&str>,
+    sending: Sending,
     json: bool,
 ) -> Result<(), Failure> {
+    let Sending { times, concurrent, .. } = sending;
     let answers =
         if concurrent { at_once(sample, times).await? } else { in_turn(sample, times).await? };
     if json {
