@@ -80,13 +80,18 @@ fn the_shipped_examples_are_right_when_uncommented() {
     let secrets = env(&[
         ("STRIPE_WEBHOOK_SECRET", SECRET),
         ("ACME_SECRET", SECRET),
+        ("GITHUB_WEBHOOK_SECRET", SECRET),
+        ("SLACK_SIGNING_SECRET", SECRET),
         ("ONCEGATE_ADMIN_TOKEN", SECRET),
         ("ONCEGATE_SIGNING_SECRET", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"),
     ]);
     let config =
         load_in(&folder, &uncommented, &secrets).unwrap_or_else(|errors| panic!("{errors}"));
     let names: Vec<_> = config.sources.iter().map(|source| source.name.as_str()).collect();
-    assert_eq!(names, ["acme", "partner", "stripe"]);
+    assert_eq!(names, ["acme", "github", "partner", "plain", "slack", "stripe"]);
+    let plain = &config.sources[3];
+    assert_eq!(plain.policy.mode, Mode::Queue);
+    assert_eq!(plain.key_spec.ignore, ["/attempt", "/meta/sent_at"]);
     let stripe = config.sources.last().unwrap();
     assert!(stripe.signer.is_some());
     assert_eq!(stripe.policy.dead_ttl, Some(Duration::from_hours(90 * 24)));

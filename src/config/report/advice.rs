@@ -3,6 +3,7 @@
 
 use crate::config::values::write_duration;
 use crate::config::{Config, Source};
+use crate::key::Fallback;
 use crate::preset;
 use crate::record::Mode;
 use crate::verify::Spec;
@@ -41,6 +42,11 @@ fn about(source: &Source) -> Vec<String> {
     }
     if !keyed_by_preset(source) {
         about.extend(unsigned(source));
+    }
+    if source.key_spec.parts.is_empty() && source.key_spec.fallback == Fallback::None {
+        about.push(
+            "the key has no parts and fallback \"none\": no copy is ever known as one".to_owned(),
+        );
     }
     if let Some(preset) = preset::find(&source.provider)
         && policy.ttl < preset.horizon

@@ -52,6 +52,17 @@ fn a_key_that_is_not_signed_is_warned_of() {
 }
 
 #[test]
+fn a_source_that_knows_no_copies_is_warned_of() {
+    let warned = |key: &str| {
+        let warnings = good(&custom("", key), &[]).report().warnings;
+        warnings.iter().any(|it| it.contains("no copy is ever known"))
+    };
+    assert!(warned("fallback = 'none'"));
+    assert!(!warned("fallback = 'none'\nparts = ['json:/id']"));
+    assert!(!warned("fallback = 'canonical'"));
+}
+
+#[test]
 fn a_preset_that_is_keyed_by_what_is_not_signed_has_a_note() {
     let base64 = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3";
     let report =
