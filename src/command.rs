@@ -71,6 +71,7 @@ pub(crate) struct Cli {
 
 /// A command.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, for a moment")]
 pub(crate) enum Command {
     /// Run the gateway (the default).
     Serve,
@@ -87,7 +88,7 @@ pub(crate) enum Task {
         #[arg(long)]
         json: bool,
     },
-    /// Show what oncegate does: a gateway, an application, and events sent many times at once.
+    /// Show it work: a gateway, an application, and events sent many times at once.
     Demo {
         /// Exit after the table instead of staying up until Ctrl-C.
         #[arg(long)]

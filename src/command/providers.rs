@@ -1,7 +1,5 @@
 //! `oncegate providers`: what is known of each provider, and from where.
 
-use std::time::Duration;
-
 use clap::Subcommand;
 use oncegate::config::{write_duration, write_size};
 use oncegate::preset::{self, Confidence, Preset};
@@ -11,7 +9,10 @@ use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::out;
-use super::table::{Cell, Side, Table};
+use super::table::{Cell, Side, Table, pairs};
+
+/// Of a line of prose.
+const WIDTH: usize = 100;
 
 /// `oncegate providers ..`.
 #[derive(Debug, Subcommand)]
@@ -51,8 +52,8 @@ pub(crate) fn list(json: bool) -> Result<(), Failure> {
             preset.verify.scheme.word().into(),
             if preset.retries { "yes" } else { "no" }.into(),
             mode(preset.mode).into(),
-            length(preset.wait).into(),
-            length(preset.ttl).into(),
+            write_duration(preset.wait).into(),
+            write_duration(preset.ttl).into(),
             write_size(preset.max_body as u64).into(),
             Cell::from(&preset.facts.date),
             confidence(preset.facts.confidence).into(),
@@ -74,36 +75,29 @@ impl Providers {
 }
 
 fn show(preset: &Preset) -> Result<(), Failure> {
-    let mut table = Table::new(&[("PROVIDER", Side::Left), (" ", Side::Left)]);
-    let mut row = |name: &str, text: String| table.row([name.into(), text.into()]);
-    row("provider", format!("{}, {}", preset.name, preset.title));
-    let verify = &preset.verify;
-    row(
-        "signature",
-        format!("{} of {}, in {}", verify.scheme.word(), verify.signed, header(verify)),
-    );
-    row(
-        "key",
-        format!("{}, else {}", preset.key.parts.join(", "), <&str>::from(preset.key.fallback)),
-    );
-    row("retries", if preset.retries { "by itself" } else { "never by itself" }.to_owned());
-    row("mode", mode(preset.mode).to_owned());
-    row("wait", length(preset.wait));
-    row(
-        "ttl",
-        format!("{}; it may send again within {}", length(preset.ttl), length(preset.horizon)),
-    );
-    row("max_body", write_size(preset.max_body as u64));
-    row("success", preset.acknowledgement.status.to_string());
-    let facts = &preset.facts;
-    row("facts", format!("of {}, checked by {}", facts.date, confidence(facts.confidence)));
-    table.print()?;
-    list_of("NOTES", &facts.notes)?;
-    list_of("SOURCES", &facts.sources)?;
+    let (verify, facts) = (&preset.verify, &preset.facts);
+    let key = preset.key.parts.join(", ");
+    let sure = confidence(facts.confidence);
+    let name = &preset.name;
+    pairs([
+        ("provider", Some(format!("{name}, {}", preset.title))),
+        ("signature", Some(format!("{} of {}", verify.scheme.word(), verify.signed))),
+        ("header", Some(header(verify))),
+        ("key", Some(format!("{key}, else {}", <&str>::from(preset.key.fallback)))),
+        ("retries", Some(if preset.retries { "by itself" } else { "never by itself" }.to_owned())),
+        ("mode", Some(mode(preset.mode).to_owned())),
+        ("wait", Some(write_duration(preset.wait))),
+        ("ttl", Some(write_duration(preset.ttl))),
+        ("sends within", Some(write_duration(preset.horizon))),
+        ("max_body", Some(write_size(preset.max_body as u64))),
+        ("success", Some(preset.acknowledgement.status.to_string())),
+        ("facts", Some(format!("read {}, checked by {sure}", facts.date))),
+    ])?;
+    list_of("Notes", &facts.notes)?;
+    list_of("Sources", &facts.sources)?;
     out::line(format_args!(
-        "\nSETTINGS\n  [sources.{name}]\n  provider = \"{name}\"\n  secrets = [{{ env = \"{}_SECRET\" }}]\n  target = \"http://127.0.0.1:5000/hooks\"",
-        preset.name.to_uppercase().replace('-', "_"),
-        name = preset.name,
+        "\nSettings:\n  [sources.{name}]\n  provider = \"{name}\"\n  secrets  = [{{ env = \"{}_SECRET\" }}]\n  target   = \"http://127.0.0.1:5000/webhooks/{name}\"",
+        name.to_uppercase().replace('-', "_"),
     ))
 }
 
@@ -119,8 +113,27 @@ fn header(verify: &Spec) -> String {
 }
 
 fn list_of(heading: &str, items: &[String]) -> Result<(), Failure> {
-    out::line(format_args!("\n{heading}"))?;
-    items.iter().try_for_each(|item| out::line(format_args!("  {item}")))
+    out::line(format_args!("\n{heading}:"))?;
+    items.iter().try_for_each(|item| out::line(indented(item)))
+}
+
+/// `text` in lines of a width that can be read.
+fn indented(text: &str) -> String {
+    let mut lines = String::new();
+    let mut width = WIDTH;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if width + 1 + length > WIDTH {
+            lines += if lines.is_empty() { "  - " } else { "\n    " };
+            width = 4;
+        } else {
+            lines.push(' ');
+            width += 1;
+        }
+        lines += word;
+        width += length;
+    }
+    lines
 }
 
 fn tell(preset: &Preset) -> Value {
@@ -132,9 +145,9 @@ fn tell(preset: &Preset) -> Value {
         "key": preset.key,
         "retries": preset.retries,
         "mode": mode(preset.mode),
-        "wait": length(preset.wait),
-        "ttl": length(preset.ttl),
-        "horizon": length(preset.horizon),
+        "wait": write_duration(preset.wait),
+        "ttl": write_duration(preset.ttl),
+        "horizon": write_duration(preset.horizon),
         "max_body": preset.max_body,
         "acknowledgement": preset.acknowledgement.status,
         "facts": {
@@ -144,10 +157,6 @@ fn tell(preset: &Preset) -> Value {
             "notes": facts.notes,
         },
     })
-}
-
-fn length(length: Duration) -> String {
-    write_duration(length)
 }
 
 fn mode(mode: Mode) -> &'static str {

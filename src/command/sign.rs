@@ -10,8 +10,7 @@ use clap::Args;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use oncegate::clock;
-use oncegate::config::{Config, Source};
-use oncegate::preset::{self, Preset};
+use oncegate::config::{Config, Source, Unsigned};
 use oncegate::verify::Delivery;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -116,7 +115,6 @@ impl Sign {
         listen: std::net::SocketAddr,
     ) -> Result<Sample<'a>, Failure> {
         let id = self.id.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
-        let preset = preset::find(&source.provider).unwrap_or_else(|| Preset::custom());
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
             headers.append(name, value.clone());
@@ -129,7 +127,7 @@ impl Sign {
             body: Bytes::new(),
         };
         match &self.file {
-            None => unsigned.body = preset.sample.body.replace("{id}", &id).into(),
+            None => unsigned.body = source.sample.body.replace("{id}", &id).into(),
             Some(file) => {
                 unsigned.body = read(file)?;
                 if !unsigned.headers.contains_key(CONTENT_TYPE) {
@@ -138,9 +136,6 @@ impl Sign {
                 }
             },
         }
-        preset.sample.complete(&mut unsigned, &id).map_err(|_control| {
-            Failure::usage("the id cannot be in a header").mend("use letters, digits, - and _")
-        })?;
         Ok(Sample { source, url, id, unsigned, tamper: self.tamper })
     }
 
@@ -171,10 +166,10 @@ impl Sample<'_> {
     /// A copy, signed as of now.
     fn sign(&self) -> Result<Signed, Failure> {
         let mut delivery = self.unsigned.clone();
-        let signed = self.source.verifier.sign(&mut delivery, &self.id, clock::wall());
-        signed.map_err(|why| {
-            Failure::new(format!("it cannot be signed as {} signs: {why}", self.source.name))
-                .mend("the signature covers a header that is missing: add it with --header")
+        self.source.sign(&mut delivery, &self.id, clock::wall()).map_err(|why| match why {
+            Unsigned::Id(_) => Failure::usage(format!("{why}: \"{}\"", self.id))
+                .mend("write --id in letters, digits, - and _"),
+            Unsigned::Header(_) => Failure::new(why).mend("add it with --header 'NAME: VALUE'"),
         })?;
         let mut body = delivery.body;
         if self.tamper {
@@ -187,7 +182,7 @@ impl Sample<'_> {
     fn event(&self) -> Option<String> {
         let now = clock::wall();
         let mut delivery = self.unsigned.clone();
-        self.source.verifier.sign(&mut delivery, &self.id, now).ok()?;
+        self.source.sign(&mut delivery, &self.id, now).ok()?;
         let verified = self.source.verifier.check(delivery, now).ok()?;
         let key = self.source.key.derive(&verified, Uuid::nil).ok()?;
         (!key.text.starts_with("=once.")).then(|| format!("{}:{}", self.source.name, key.text))

@@ -20,6 +20,8 @@ pub(crate) enum Side {
 pub(crate) struct Table {
     columns: Vec<(&'static str, Side)>,
     rows: Vec<Vec<Cell>>,
+    /// Of the columns, as printed so far; empty before the heading is.
+    widths: Vec<usize>,
 }
 
 /// One piece of text; how it is coloured does not change how wide it is.
@@ -27,6 +29,17 @@ pub(crate) struct Table {
 pub(crate) struct Cell {
     text: String,
     style: Style,
+}
+
+/// Two columns without a heading: names, and what they are.
+pub(crate) fn pairs<const N: usize>(pairs: [(&str, Option<String>); N]) -> Result<(), Failure> {
+    let mut table = Table::new(&[("", Side::Left), ("", Side::Left)]);
+    for (name, text) in pairs {
+        if let Some(text) = text {
+            table.row([name.into(), text.into()]);
+        }
+    }
+    table.print()
 }
 
 impl<T: AsRef<str>> From<T> for Cell {
@@ -52,7 +65,7 @@ impl Cell {
 impl Table {
     /// A table with these headings.
     pub(crate) fn new(columns: &[(&'static str, Side)]) -> Self {
-        Self { columns: columns.to_vec(), rows: Vec::new() }
+        Self { columns: columns.to_vec(), rows: Vec::new(), widths: Vec::new() }
     }
 
     /// Adds a row.
@@ -60,28 +73,37 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// Prints it.
-    pub(crate) fn print(&self) -> Result<(), Failure> {
-        let bold = Style::new().bold();
-        let heading = self.columns.iter().map(|(name, _)| Cell { style: bold, ..(*name).into() });
-        let heading: Vec<Cell> = heading.collect();
-        let widths: Vec<usize> = (0..self.columns.len())
-            .map(|at| {
-                let rows = self.rows.iter().chain(std::iter::once(&heading));
-                rows.filter_map(|row| row.get(at)).map(Cell::width).max().unwrap_or_default()
-            })
-            .collect();
-        for row in std::iter::once(&heading).chain(&self.rows) {
-            out::line(self.line(row, &widths))?;
+    /// How many rows wait to be printed.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Prints the heading, the first time, and the rows since the last time. A long table is
+    /// printed in parts, each at least as wide as the one before. A table without headings
+    /// has none.
+    pub(crate) fn print(&mut self) -> Result<(), Failure> {
+        let mut rows = std::mem::take(&mut self.rows);
+        if self.widths.is_empty() {
+            self.widths = vec![0; self.columns.len()];
+            if self.columns.iter().any(|(name, _)| !name.is_empty()) {
+                let style = Style::new().bold();
+                let heading = self.columns.iter().map(|(name, _)| Cell { style, ..(*name).into() });
+                rows.insert(0, heading.collect());
+            }
         }
-        Ok(())
+        for row in &rows {
+            for (width, cell) in self.widths.iter_mut().zip(row) {
+                *width = cell.width().max(*width);
+            }
+        }
+        rows.iter().try_for_each(|row| out::line(self.line(row)))
     }
 
     /// Nothing follows the last text of a line.
-    fn line(&self, row: &[Cell], widths: &[usize]) -> String {
+    fn line(&self, row: &[Cell]) -> String {
         let last = row.iter().rposition(|cell| !cell.text.is_empty()).unwrap_or_default();
         let mut line = String::new();
-        let columns = self.columns.iter().zip(widths).zip(row).enumerate().take(last + 1);
+        let columns = self.columns.iter().zip(&self.widths).zip(row).enumerate().take(last + 1);
         for (at, (((_, side), width), cell)) in columns {
             let Cell { text, style } = cell;
             let space = " ".repeat(width.saturating_sub(cell.width()));

@@ -10,6 +10,7 @@
     reason = "in tests: outside #[test] functions clippy cannot tell"
 )]
 
+mod cli;
 mod crash;
 mod demo;
 mod harness;

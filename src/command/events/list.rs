@@ -32,45 +32,55 @@ struct Line {
     bytes: u64,
 }
 
-/// Prints what fits the filters: page by page, so that any number of events fits in memory.
+/// Prints what fits the filters: part by part, so that any number of events fits in memory.
+/// A page of the API may be short, even empty, and not be the last.
 pub(super) async fn run(client: &Client, list: List) -> Result<(), Failure> {
     let mut left = if list.all { u64::MAX } else { list.limit };
     let mut cursor = list.cursor.clone();
+    let mut table = table();
     let mut told = 0;
     loop {
         let path = path(&list, left.min(PAGE), cursor.as_deref());
         let document: Value = client.get(&path).await?;
         let page: Page = parse(&document)?;
         let count = page.events.len() as u64;
-        if told == 0
-            && count == 0
-            && let Some(unknown) = list.source.as_ref().and_then(|name| client.unknown_source(name))
+        told += count;
+        left = left.saturating_sub(count);
+        let went_on = page.cursor != cursor;
+        cursor = page.cursor;
+        let ended = cursor.is_none() || left == 0 || !went_on;
+        if ended
+            && told == 0
+            && let Some(unknown) = unknown(client, &list)
         {
             return Err(unknown);
         }
         if list.json {
             out::json(&document)?;
-        } else if count > 0 {
-            print(&page.events)?;
+        } else {
+            page.events.iter().for_each(|event| table.row(row(event)));
+            if table.len() as u64 >= PAGE || ended && told > 0 {
+                table.print()?;
+            }
         }
-        told += count;
-        left = left.saturating_sub(count);
-        cursor = page.cursor;
-        // A page without events that goes on would never end.
-        if cursor.is_none() || left == 0 || count == 0 {
+        if ended {
             break;
         }
     }
-    if !list.json && told == 0 {
-        out::note("no events fit");
-    } else if let Some(cursor) = cursor {
+    if told == 0 && !list.json {
+        out::note("no event fits");
+    }
+    if let Some(cursor) = cursor {
         let shown = out::count(told, "event", "events");
-        out::note(&format!(
-            "\n{shown} shown, there are more: add --all, or --cursor {}",
-            out::plain(&cursor)
-        ));
+        let cursor = out::plain(&cursor);
+        out::note(&format!("\n{shown}, and there are more: add --all, or --cursor {cursor}"));
     }
     Ok(())
+}
+
+/// A source without events may be a slip of the hand.
+fn unknown(client: &Client, list: &List) -> Option<Failure> {
+    list.source.as_ref().and_then(|name| client.unknown_source(name))
 }
 
 fn path(list: &List, limit: u64, cursor: Option<&str>) -> String {
@@ -90,9 +100,8 @@ fn path(list: &List, limit: u64, cursor: Option<&str>) -> String {
     path
 }
 
-/// Each page is aligned by itself.
-fn print(events: &[Line]) -> Result<(), Failure> {
-    let mut table = Table::new(&[
+fn table() -> Table {
+    Table::new(&[
         ("RECEIVED", Side::Left),
         ("SOURCE", Side::Left),
         ("KEY", Side::Left),
@@ -100,26 +109,22 @@ fn print(events: &[Line]) -> Result<(), Failure> {
         ("ATTEMPTS", Side::Right),
         ("BYTES", Side::Right),
         ("NOTE", Side::Left),
-    ]);
-    for event in events {
-        let mut notes = Vec::new();
-        if let Some(due) = &event.due {
-            notes.push(format!("due {}", to_seconds(due)));
-        }
-        if event.unknown {
-            notes.push("an outcome is unknown".to_owned());
-        }
-        table.row([
-            to_seconds(&event.received).into(),
-            Cell::from(&event.source),
-            Cell::from(&event.key),
-            Cell::state(&event.state),
-            event.attempts.to_string().into(),
-            event.bytes.to_string().into(),
-            notes.join(", ").into(),
-        ]);
-    }
-    table.print()
+    ])
+}
+
+fn row(event: &Line) -> [Cell; 7] {
+    let due = event.due.as_ref().map(|due| format!("due {}", to_seconds(due)));
+    let unknown = event.unknown.then(|| "an outcome is unknown".to_owned());
+    let notes: Vec<String> = due.into_iter().chain(unknown).collect();
+    [
+        to_seconds(&event.received).into(),
+        Cell::from(&event.source),
+        Cell::from(&event.key),
+        Cell::state(&event.state),
+        event.attempts.to_string().into(),
+        event.bytes.to_string().into(),
+        notes.join(", ").into(),
+    ]
 }
 
 /// A moment of the API less its fraction of a second; still RFC 3339.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::super::failure::Failure;
 use super::super::out;
-use super::super::table::{Cell, Side, Table};
+use super::super::table::{Cell, Side, Table, pairs};
 
 /// A story, as the API tells it.
 #[derive(Debug, Deserialize)]
@@ -69,34 +69,26 @@ pub(super) fn print(story: &Story) -> Result<(), Failure> {
 }
 
 fn head(story: &Story) -> Result<(), Failure> {
-    let mut table = Table::new(&[("EVENT", Side::Left), (" ", Side::Left)]);
-    let mut row = |name: &str, text: String| table.row([name.into(), text.into()]);
-    row("key", story.idempotency_key.clone());
-    if let Some(long) = &story.long_key {
-        row("in full", long.clone());
-    }
-    row("state", state(story));
-    row("received", story.received.clone());
-    row("changed", story.changed.clone());
-    row("attempts", story.attempts.to_string());
-    row("body", body(&story.body));
-    if let Some(answer) = &story.answer {
-        let cut = if answer.truncated { ", not kept" } else { "" };
-        let bytes = out::count(answer.bytes, "byte", "bytes");
-        row("answer", format!("{}, {bytes}{cut}", answer.status));
-    }
-    match story.copies_get.as_deref() {
-        Some("answer") => row("copies get", "the recorded answer".to_owned()),
-        Some(other) => row("copies get", format!("the {other}")),
-        None => {},
-    }
-    if !story.mismatching_copies.is_empty() {
-        row("other bytes", story.mismatching_copies.join(", "));
-    }
-    if story.damaged_lines > 0 {
-        row("damaged", out::count(story.damaged_lines, "line is lost", "lines are lost"));
-    }
-    table.print()
+    let lost = story.damaged_lines;
+    let other = &story.mismatching_copies;
+    pairs([
+        ("event", Some(story.idempotency_key.clone())),
+        ("in full", story.long_key.clone()),
+        ("state", Some(state(story))),
+        ("received", Some(story.received.clone())),
+        ("changed", Some(story.changed.clone())),
+        ("attempts", Some(story.attempts.to_string())),
+        ("body", Some(body(&story.body))),
+        ("answer", story.answer.as_ref().map(answer)),
+        ("copies get", story.copies_get.as_ref().map(|what| format!("the {what}"))),
+        ("other bytes", (!other.is_empty()).then(|| format!("sha256 {}", other.join(", ")))),
+        ("damaged", (lost > 0).then(|| out::count(lost, "line is lost", "lines are lost"))),
+    ])
+}
+
+fn answer(answer: &Answer) -> String {
+    let cut = if answer.truncated { ", not kept" } else { "" };
+    format!("{}, {}{cut}", answer.status, out::count(answer.bytes, "byte", "bytes"))
 }
 
 fn state(story: &Story) -> String {
