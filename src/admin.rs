@@ -72,6 +72,7 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
             Health::Ready => return "ready\n".into_response(),
             Health::DiskLow => "disk low",
             Health::DiskFull => "disk full",
+            Health::Compacting => "compacting",
             Health::Stopped => "storage failed",
         },
     };

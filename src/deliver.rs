@@ -30,6 +30,8 @@ mod tests;
 
 pub use answer::{KEPT, PASSED, Report, provider_answer};
 pub use dial::{BadTarget, Trust};
+pub use headers::nominated;
+pub use request::matters;
 
 use answer::Body;
 use dial::Place;

@@ -8,19 +8,15 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 use axum::response::{IntoResponse as _, Response};
-use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, Method, Request};
-use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
 
 use crate::claim::{Claims, Follower, Seat};
 use crate::clock::{self, Clock};
-use crate::deliver::provider_answer;
+use crate::deliver::{matters, nominated, provider_answer};
 use crate::gate::{Gate, Life};
 use crate::key::Key;
 use crate::preset;
@@ -29,17 +25,16 @@ use crate::reply::Reply;
 use crate::store::{Arrived, Payload, Seen, Unavailable};
 use crate::telemetry::{self, Outcome};
 use crate::time::Millis;
-use crate::verify::{Delivery, Verified};
+use crate::verify::Verified;
 
-/// Bytes of bodies in memory at once, of all requests; a further one is refused with 503.
+mod body;
+
+use body::{Held, Room};
+
+/// Bytes of bodies in memory at once, of all requests. For a further one the unfinished body
+/// that has been coming longest gives way; where all are whole it is refused with 503.
 pub const BODIES_IN_FLIGHT: usize = 256 << 20;
 
-/// Bytes of room made for a body because its request says that they come.
-const TRUSTED_LENGTH: usize = 64 << 10;
-
-/// How much more of a refused body is read, and for how long, only to throw it away.
-const DISCARDED: usize = 64 << 20;
-const DISCARDING: Duration = Duration::from_secs(5);
 /// Bytes of a long key's full text that the record keeps; its SHA-256 is its identity.
 const LONG_KEY: usize = 16 << 10;
 
@@ -53,7 +48,7 @@ pub struct Ingress {
     life: Life,
     clock: Arc<Clock>,
     claims: Claims<Led>,
-    bodies: Arc<Semaphore>,
+    bodies: Arc<Room>,
     body_timeout: Duration,
 }
 
@@ -86,12 +81,6 @@ impl Answered {
     }
 }
 
-/// A delivery that was read, and the room its body takes.
-struct Read {
-    delivery: Delivery,
-    room: Option<OwnedSemaphorePermit>,
-}
-
 /// A delivery answered before it was claimed, and why, in a word for the log.
 struct Turned {
     reply: Reply,
@@ -116,7 +105,7 @@ impl Ingress {
     pub fn new(gates: &[Arc<Gate>], life: Life, clock: Arc<Clock>, body_timeout: Duration) -> Self {
         telemetry::zero_no_source();
         let gates = gates.iter().map(|gate| (gate.source.path.clone(), Arc::clone(gate))).collect();
-        let bodies = Arc::new(Semaphore::new(BODIES_IN_FLIGHT));
+        let bodies = Room::new(BODIES_IN_FLIGHT);
         Self { gates, life, clock, claims: Claims::new(), bodies, body_timeout }
     }
 
@@ -174,12 +163,14 @@ impl Ingress {
         gate: &Gate,
         from: Option<IpAddr>,
         request: Request<Incoming>,
-    ) -> Result<(Claimable, Option<OwnedSemaphorePermit>, TaskTrackerToken), Turned> {
+    ) -> Result<(Claimable, Held, TaskTrackerToken), Turned> {
         if request.method() != Method::POST {
             return Err(Turned::away(Outcome::Method, "a webhook is a POST"));
         }
+        refuse_nominations(gate, request.headers())?;
         self.refuse_when_stopping()?;
-        let Read { delivery, room } = self.read(gate, request).await?;
+        let limit = gate.source.max_body;
+        let (delivery, room) = body::read(&self.bodies, limit, self.body_timeout, request).await?;
         // A stop may have been asked for while the body came. Held before that is looked at, so
         // that a drain waits for what passes here.
         let held = self.life.tasks.token();
@@ -205,84 +196,6 @@ impl Ingress {
     fn refuse_when_stopping(&self) -> Result<(), Turned> {
         if self.life.shut.is_cancelled() {
             return Err(Turned::away(Outcome::Unavailable, "the gateway is stopping"));
-        }
-        Ok(())
-    }
-
-    /// Step 1: the body, up to the source's limit, within its time, as raw bytes.
-    async fn read(&self, gate: &Gate, request: Request<Incoming>) -> Result<Read, Turned> {
-        let limit = gate.source.max_body;
-        let too_large = || {
-            let detail = format!("the body is over {limit} bytes");
-            Turned { reply: Reply::refuse(Outcome::TooLarge, &detail), why: "over max_body" }
-        };
-        let (head, mut incoming) = request.into_parts();
-        let length = head.headers.get(CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
-        if length.is_some_and(|length: usize| length > limit) {
-            self.discard(&head.headers, incoming);
-            return Err(too_large());
-        }
-        let mut room = None;
-        let mut body = BytesMut::with_capacity(length.unwrap_or(0).min(TRUSTED_LENGTH));
-        let read = async {
-            while let Some(frame) = incoming.frame().await {
-                let Ok(frame) = frame else {
-                    return Err(Turned::away(Outcome::Invalid, "the body was cut"));
-                };
-                let Ok(chunk) = frame.into_data() else { continue };
-                if body.len().saturating_add(chunk.len()) > limit {
-                    return Err(too_large());
-                }
-                self.reserve(&mut room, chunk.len())?;
-                body.extend_from_slice(&chunk);
-            }
-            Ok(())
-        };
-        let read = timeout(self.body_timeout, read).await.unwrap_or_else(|_| {
-            Err(Turned { reply: Reply::too_slow(), why: "the body did not arrive in time" })
-        });
-        if let Err(turned) = read {
-            if matches!(turned.reply.outcome, Outcome::TooLarge | Outcome::Unavailable) {
-                self.discard(&head.headers, incoming);
-            }
-            return Err(turned);
-        }
-        let delivery = Delivery {
-            method: head.method,
-            query: head.uri.query().map(str::to_owned),
-            headers: head.headers,
-            body: Bytes::from(body),
-        };
-        Ok(Read { delivery, room })
-    }
-
-    /// Reads on, for a while, what a provider sends of a body that is refused: to close the
-    /// connection with bytes unread resets it, and the provider may never see its answer
-    /// (RFC 9112 9.6). One that waits for 100 sends nothing and is not asked to.
-    fn discard(&self, headers: &HeaderMap, mut incoming: Incoming) {
-        if headers.contains_key(EXPECT) {
-            return;
-        }
-        let read = timeout(DISCARDING, async move {
-            let mut left = DISCARDED;
-            while let Some(Ok(frame)) = incoming.frame().await {
-                left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
-                if left == 0 {
-                    return;
-                }
-            }
-        });
-        tokio::spawn(self.life.shut.clone().run_until_cancelled_owned(read));
-    }
-
-    /// Takes room for `bytes` more of a body.
-    fn reserve(&self, room: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> Result<(), Turned> {
-        let full = || Turned::away(Outcome::Unavailable, "too many bodies are in memory");
-        let more = u32::try_from(bytes).map_err(|_| full())?;
-        let more = Arc::clone(&self.bodies).try_acquire_many_owned(more).map_err(|_| full())?;
-        match room {
-            Some(room) => room.merge(more),
-            None => *room = Some(more),
         }
         Ok(())
     }
@@ -429,6 +342,23 @@ impl Ingress {
             "delivery"
         );
     }
+}
+
+/// A request may not have a header removed that somebody before us went by, that we go by, or
+/// that the application does.
+fn refuse_nominations(gate: &Gate, headers: &HeaderMap) -> Result<(), Turned> {
+    let source = &gate.source;
+    let families = || source.verify_spec.families.iter().map(|family| Some(family.as_str()));
+    let of_key = || std::iter::once(None).chain(families()).flat_map(|it| source.key.headers(it));
+    let ours = || source.verifier.headers().cloned().chain(of_key());
+    let matters = |name: &str| {
+        matters(name) || ours().any(|header| name.eq_ignore_ascii_case(header.as_str()))
+    };
+    if nominated(headers).any(matters) {
+        let why = "`Connection` names a header that matters";
+        return Err(Turned { reply: Reply::refuse(Outcome::Invalid, why).closing(), why });
+    }
+    Ok(())
 }
 
 /// What a claim needs of a verified delivery. Only a verified one gets here.

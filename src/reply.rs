@@ -110,12 +110,18 @@ impl Reply {
         }
     }
 
-    /// The body did not come in time: 408, and the connection is closed.
-    pub fn too_slow() -> Self {
-        let mut reply = Self::refuse(Outcome::Invalid, "the body did not arrive in time");
+    /// The body came too slowly: 408, and the connection is closed.
+    pub fn too_slow(detail: &str) -> Self {
+        let mut reply = Self::refuse(Outcome::Invalid, detail);
         reply.status = StatusCode::REQUEST_TIMEOUT.as_u16();
-        reply.headers.push((CONNECTION.to_string(), b"close".to_vec()));
-        reply
+        reply.closing()
+    }
+
+    /// The same, and the connection is closed.
+    #[must_use]
+    pub fn closing(mut self) -> Self {
+        self.headers.push((CONNECTION.to_string(), b"close".to_vec()));
+        self
     }
 
     /// The same answer to a copy that waited for it.

@@ -65,9 +65,13 @@ async fn feed(store: Arc<dyn Store>, period: Duration, mut fed: impl FnMut(Healt
             Err(Unavailable::Stopped) => return,
             // A full disk is waited out: a restart would not make room.
             Ok(())
-            | Err(Unavailable::Overloaded | Unavailable::DiskLow | Unavailable::DiskFull) => {
-                fed(store.health());
-            },
+            | Err(
+                Unavailable::Overloaded
+                | Unavailable::DiskLow
+                | Unavailable::DiskFull
+                | Unavailable::Compacting
+                | Unavailable::Reading,
+            ) => fed(store.health()),
         }
     }
 }
@@ -77,6 +81,7 @@ fn status(health: Health) -> &'static str {
         Health::Ready => "taking events",
         Health::DiskLow => "refusing new events: free space is below `storage.reserve`",
         Health::DiskFull => "refusing events: the disk is full",
+        Health::Compacting => "refusing events: the file is being compacted",
         Health::Stopped => "the store failed",
     }
 }

@@ -19,6 +19,7 @@ use crate::verify::Delivery;
 mod check;
 mod codec;
 mod file;
+mod list;
 mod mend;
 mod redb;
 mod tables;
@@ -29,7 +30,8 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use file::{Medium, OpenError, Progress, Step};
+pub use file::{Medium, OpenError, Progress, Step, compact_file};
+pub use list::{Filter, KeyFilter, ListError, Page};
 pub use redb::RedbStore;
 
 /// Where events are kept.
@@ -72,6 +74,14 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The whole story of an event, all that was answered before included.
     async fn story(&self, id: &str) -> Result<Option<Story>, Unavailable>;
 
+    /// One page of the events of `filter`, after `cursor`; `limit` is the most events. Blocks
+    /// for some milliseconds.
+    fn list(&self, filter: &Filter, cursor: Option<&str>, limit: usize) -> Result<Page, ListError>;
+
+    /// Gives the file's unused room back to the disk. Meanwhile nothing is claimed and nothing
+    /// read; what was claimed before is settled after.
+    async fn compact(&self) -> Result<Compacted, Unavailable>;
+
     /// How many events stand where.
     fn stats(&self) -> Stats;
 
@@ -101,6 +111,12 @@ pub enum Unavailable {
     /// A write failed for lack of space; the store reopens when there is room.
     #[error("the disk is full")]
     DiskFull,
+    /// The file is being compacted.
+    #[error("the file is being compacted")]
+    Compacting,
+    /// The file cannot be compacted while it is read.
+    #[error("a read of the whole file goes on: try again when it has ended")]
+    Reading,
     /// The store failed or is closed.
     #[error("the store does not take requests")]
     Stopped,
@@ -115,8 +131,21 @@ pub enum Health {
     DiskLow,
     /// Not until there is room.
     DiskFull,
+    /// Not until the file is compacted.
+    Compacting,
     /// Not any more.
     Stopped,
+}
+
+/// What a compaction did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compacted {
+    /// The size of the file before, in bytes.
+    pub before: u64,
+    /// And after.
+    pub after: u64,
+    /// How long nothing was claimed.
+    pub paused: Duration,
 }
 
 /// What a copy met, and the recorded answer if that is what it gets.

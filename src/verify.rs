@@ -218,9 +218,11 @@ impl Verifier {
         }
     }
 
-    /// The names of the headers that belong to the scheme: signature, timestamp, id.
+    /// The names of the headers that belong to the scheme: signature, timestamp, id, and what
+    /// else is signed.
     pub fn headers(&self) -> impl Iterator<Item = &HeaderName> {
-        self.0.iter().flat_map(|hmac| &hmac.families).flat_map(Family::names)
+        let families = self.0.iter().flat_map(|hmac| &hmac.families).flat_map(Family::names);
+        families.chain(self.0.iter().flat_map(|hmac| hmac.template.headers()))
     }
 
     /// The set of headers that [`Verifier::sign`] writes, where the scheme has several.

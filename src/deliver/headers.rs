@@ -19,16 +19,20 @@ const HOP_BY_HOP: [HeaderName; 10] = [
     HeaderName::from_static("http2-settings"),
 ];
 
-/// Copies the headers that belong to the message and that `keeps` lets through, in order:
-/// not the hop-by-hop ones, nor those that `Connection` names.
-pub(super) fn end_to_end(headers: &HeaderMap, keeps: impl Fn(&str) -> bool) -> HeaderMap {
-    let nominated: Vec<&str> = headers
+/// The names that `Connection` names, as they are written there.
+pub fn nominated(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers
         .get_all(CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(str::trim)
-        .collect();
+}
+
+/// Copies the headers that belong to the message and that `keeps` lets through, in order:
+/// not the hop-by-hop ones, nor those that `Connection` names.
+pub(super) fn end_to_end(headers: &HeaderMap, keeps: impl Fn(&str) -> bool) -> HeaderMap {
+    let nominated: Vec<&str> = nominated(headers).collect();
     headers
         .iter()
         .filter(|(name, _)| {

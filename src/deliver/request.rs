@@ -5,7 +5,10 @@
 //! What a provider sent under the names we add is removed: an application may trust them.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, InvalidHeaderValue, TRANSFER_ENCODING};
+use http::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, InvalidHeaderValue,
+    TRANSFER_ENCODING,
+};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use http_body_util::Full;
@@ -78,6 +81,13 @@ fn is_the_providers(name: &str) -> bool {
         && name != TRANSFER_ENCODING.as_str()
         // The body is in hand: there is nothing to wait for.
         && name != EXPECT.as_str()
+}
+
+/// Whether a header, named in either case, is one that no `Connection` may remove: ours, and
+/// those that say what the request is.
+pub fn matters(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    !is_the_providers(&name) || name == CONTENT_TYPE.as_str() || name == CONTENT_ENCODING.as_str()
 }
 
 /// Whether an application may take the header, named in lower case, for our word.

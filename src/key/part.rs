@@ -32,6 +32,9 @@ impl Part {
         let kinds = "which is none of header:NAME, json:/pointer, form:NAME, query:NAME, signed:id";
         match text.split_once(':').ok_or_else(|| wrong(kinds))? {
             (_, "") => Err(wrong("which does not say where the part is")),
+            ("header", name) if name.contains('_') => {
+                Err(wrong("but headers with _ in their name are dropped: write -"))
+            },
             ("header", name) => {
                 let plain = HeaderName::try_from(name.replace('*', ""))
                     .map_err(|_invalid| wrong("which is no header's name"))?;

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use redb::backends::FileBackend;
-use redb::{Builder, Database, DatabaseError, ReadableDatabase as _, StorageError};
+use redb::{
+    Builder, CompactionError, Database, DatabaseError, ReadableDatabase as _, StorageError,
+};
 
 use super::mend::save_readable;
 use super::tables::{Failure, META, Tables, is_no_space};
@@ -272,6 +274,27 @@ impl Medium {
             Err(error) => tracing::error!(%error, "compaction failed"),
         }
     }
+}
+
+/// Compacts a file that no process has. Returns its size before and after, in bytes. What it
+/// tells of a failure is what a start would: the next start mends what can be mended.
+pub fn compact_file(settings: &config::Storage) -> Result<(u64, u64), OpenError> {
+    let medium = Medium::File(settings.path.clone());
+    if !settings.path.exists() {
+        let cause = io::Error::new(io::ErrorKind::NotFound, "there is no such file");
+        return Err(medium.failed(cause));
+    }
+    let mut db = medium.reopen(settings, &(Arc::new(|_| {}) as _))?;
+    medium.check_format(&db)?;
+    let before = medium.bytes();
+    catch_unwind(AssertUnwindSafe(|| db.compact()))
+        .map_err(|_| OpenError::Damaged(medium.name(), "redb panicked".to_owned()))?
+        .map_err(|error| match error {
+            CompactionError::Storage(error) => medium.explain(DatabaseError::Storage(error)),
+            error => OpenError::Damaged(medium.name(), error.to_string()),
+        })?;
+    db.close().map_err(|error| medium.failed(io::Error::other(error.to_string())))?;
+    Ok((before, medium.bytes()))
 }
 
 fn used_bytes(db: &Database) -> Result<u64, redb::Error> {

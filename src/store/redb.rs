@@ -12,13 +12,18 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use redb::{Database, ReadableDatabase as _};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::file::{Medium, OpenError, Progress};
+use super::list::{self, Position};
 use super::tables::{self, Failure, Found, Place};
 use super::totals::Totals;
 use super::verbs::{Rules, transact};
 use super::writer::{Lanes, Op, Reply, Shared, Writer};
-use super::{Arrived, Health, Payload, Seen, Stats, Store, Story, Swept, Taken, Unavailable};
+use super::{
+    Arrived, Compacted, Filter, Health, ListError, Page, Payload, Seen, Stats, Store, Story, Swept,
+    Taken, Unavailable,
+};
 use super::{check, codec, mend};
 use crate::clock::Clock;
 use crate::config;
@@ -152,6 +157,7 @@ impl RedbStore {
     fn database(&self) -> Result<Arc<Database>, Unavailable> {
         self.shared.db.load_full().ok_or(match self.shared.health() {
             Health::DiskFull => Unavailable::DiskFull,
+            Health::Compacting => Unavailable::Compacting,
             Health::Ready | Health::DiskLow | Health::Stopped => Unavailable::Stopped,
         })
     }
@@ -266,6 +272,10 @@ impl RedbStore {
     }
 
     async fn upkeep<T>(&self, make: impl FnOnce(Reply<T>) -> Op) -> Result<T, Unavailable> {
+        // What an operator or the clock asks would wait for as long as the compaction takes.
+        if self.shared.health() == Health::Compacting {
+            return Err(Unavailable::Compacting);
+        }
         let (reply, receiver) = Reply::new();
         self.lanes.upkeep(make(reply))?;
         Self::reply(receiver).await
@@ -287,6 +297,7 @@ impl Store for RedbStore {
             Health::Ready => {},
             Health::DiskLow => return Err(Unavailable::DiskLow),
             Health::DiskFull => return Err(Unavailable::DiskFull),
+            Health::Compacting => return Err(Unavailable::Compacting),
             Health::Stopped => return Err(Unavailable::Stopped),
         }
         let payload = codec::encode(payload).map_err(|_| Unavailable::Stopped)?;
@@ -349,6 +360,23 @@ impl Store for RedbStore {
         self.read(|db| self.read_story(db, id))
     }
 
+    fn list(&self, filter: &Filter, cursor: Option<&str>, limit: usize) -> Result<Page, ListError> {
+        let from = cursor.map(|cursor| Position::open(cursor, filter)).transpose()?;
+        let (totals, now) = (self.shared.totals.lock().clone(), self.rules.clock.now());
+        Ok(self.read(|db| list::page(db, &totals, filter, from.as_ref(), limit, now))?)
+    }
+
+    async fn compact(&self) -> Result<Compacted, Unavailable> {
+        // From here on nothing new is claimed: what waits already goes first.
+        self.shared.begin_compacting()?;
+        let (reply, receiver) = Reply::new();
+        if let Err(error) = self.lanes.upkeep(Op::Compact { begun: Instant::now(), reply }) {
+            self.shared.end_compacting();
+            return Err(error);
+        }
+        Self::reply(receiver).await
+    }
+
     fn stats(&self) -> Stats {
         let now = self.rules.clock.now();
         let oldest = self.read(|db| self.read_oldest(db)).unwrap_or_default();
@@ -375,6 +403,10 @@ impl Store for RedbStore {
     }
 
     async fn alive(&self) -> Result<(), Unavailable> {
+        // It takes as long as the file is large, and a kill would only begin it again.
+        if self.shared.health() == Health::Compacting {
+            return Err(Unavailable::Compacting);
+        }
         self.own(|reply| Op::Alive { reply }).await
     }
 

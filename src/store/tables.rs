@@ -83,6 +83,11 @@ impl Place {
         })
     }
 
+    /// Whether events in `state` may stand here.
+    pub(super) fn stands_for(self, state: Label) -> bool {
+        Self::label(self.number()) == Some(state)
+    }
+
     /// Where `event` stands, and since (or, Queued, until) when.
     pub(super) fn of(event: &Event) -> (u8, u64) {
         let (place, at) = match (event.state, event.body.held) {
@@ -155,6 +160,22 @@ pub(super) fn event(
 ) -> Result<Option<Result<Event, Damaged>>, StorageError> {
     let row = events.get(seq)?;
     Ok(row.map(|row| codec::open("events", &event_key(seq), row.value())))
+}
+
+/// The sources that have events, configured or not.
+pub(super) fn sources(
+    agenda: &impl ReadableTable<AgendaKey, ()>,
+) -> Result<Vec<String>, StorageError> {
+    let mut sources: Vec<String> = Vec::new();
+    let mut after = String::new();
+    while let Some(row) = agenda.range((after.as_str(), 0, 0, 0)..)?.next() {
+        let (key, _) = row?;
+        let source = key.value().0.to_owned();
+        // The next possible name after this one.
+        after = format!("{source}\0");
+        sources.push(source);
+    }
+    Ok(sources)
 }
 
 /// Reads a recorded answer; a missing one is a damaged one.

@@ -305,7 +305,7 @@ impl Batch<'_> {
             answer: None,
             detail: "the process ended while the attempt ran".to_owned(),
         };
-        for source in self.sources()? {
+        for source in tables::sources(&self.tables.agenda)? {
             let Some(policy) = self.rules.policies.get(&source) else {
                 // Left as it is: only its own `on_unknown` may decide.
                 tracing::warn!(source, "there are events of a source that is not configured");
@@ -330,20 +330,6 @@ impl Batch<'_> {
             }
         }
         Ok(recovered)
-    }
-
-    /// The sources that have events, configured or not.
-    fn sources(&self) -> Result<Vec<String>, Failure> {
-        let mut sources: Vec<String> = Vec::new();
-        let mut after = String::new();
-        while let Some(row) = self.tables.agenda.range((after.as_str(), 0, 0, 0)..)?.next() {
-            let (key, _) = row?;
-            let source = key.value().0.to_owned();
-            // The next possible name after this one.
-            after = format!("{source}\0");
-            sources.push(source);
-        }
-        Ok(sources)
     }
 
     /// Rows of one place of the agenda, oldest first.

@@ -28,10 +28,14 @@ use super::file::Medium;
 use super::tables::Failure;
 use super::totals::Totals;
 use super::verbs::{Batch, Rules, transact};
-use super::{Arrived, Deliveries, Health, Swept, Taken, Unavailable};
+use super::{Arrived, Compacted, Deliveries, Health, Swept, Taken, Unavailable};
 use crate::config;
 use crate::record::{Act, Copy, Label, Meets, Refused, Settled, Settlement, Token, Verdict};
 use crate::telemetry;
+
+mod compact;
+
+use compact::Asked;
 
 /// Operations in one transaction: bounds how long a claim waits for its batch.
 const BATCH_OPS: usize = 1024;
@@ -73,14 +77,46 @@ impl<T> Reply<T> {
 /// One verb, waiting.
 #[derive(Debug)]
 pub(super) enum Op {
-    Arrive { copy: Copy, payload: Option<Encoded>, reply: Reply<Arrived> },
-    Settle { id: String, token: Token, settlement: Settlement, reply: Reply<Settled> },
-    Take { source: String, limit: usize, reply: Reply<Taken> },
-    Operate { id: String, act: Act, note: String, reply: Reply<Result<Label, Refused>> },
-    Sweep { reply: Reply<Swept> },
-    Note { taken: HashMap<String, Deliveries>, reply: Reply<()> },
-    Alive { reply: Reply<()> },
-    Stop { reply: Reply<()> },
+    Arrive {
+        copy: Copy,
+        payload: Option<Encoded>,
+        reply: Reply<Arrived>,
+    },
+    Settle {
+        id: String,
+        token: Token,
+        settlement: Settlement,
+        reply: Reply<Settled>,
+    },
+    Take {
+        source: String,
+        limit: usize,
+        reply: Reply<Taken>,
+    },
+    Operate {
+        id: String,
+        act: Act,
+        note: String,
+        reply: Reply<Result<Label, Refused>>,
+    },
+    Sweep {
+        reply: Reply<Swept>,
+    },
+    Note {
+        taken: HashMap<String, Deliveries>,
+        reply: Reply<()>,
+    },
+    Alive {
+        reply: Reply<()>,
+    },
+    /// Done after the batch it comes with.
+    Compact {
+        begun: Instant,
+        reply: Reply<Compacted>,
+    },
+    Stop {
+        reply: Reply<()>,
+    },
 }
 
 impl Op {
@@ -106,6 +142,7 @@ impl Op {
                 reply.with = Some(());
             },
             Self::Alive { reply } | Self::Stop { reply } => reply.with = Some(()),
+            Self::Compact { .. } => {},
         }
         Ok(())
     }
@@ -117,6 +154,7 @@ impl Op {
             Self::Take { reply, .. } => reply.send(result),
             Self::Operate { reply, .. } => reply.send(result),
             Self::Sweep { reply } => reply.send(result),
+            Self::Compact { reply, .. } => reply.send(result),
             Self::Note { reply, .. } | Self::Alive { reply } | Self::Stop { reply } => {
                 reply.send(result);
             },
@@ -149,6 +187,7 @@ impl Op {
             | Self::Sweep { .. }
             | Self::Note { .. }
             | Self::Alive { .. }
+            | Self::Compact { .. }
             | Self::Stop { .. } => Vec::new(),
         }
     }
@@ -186,17 +225,22 @@ impl Shared {
         match self.health.load(Ordering::Relaxed) {
             0 => Health::Ready,
             1 => Health::DiskFull,
+            3 => Health::Compacting,
             _ => Health::Stopped,
         }
     }
 
     fn set_health(&self, health: Health) {
-        let number = match health {
-            Health::Ready | Health::DiskLow => 0,
-            Health::DiskFull => 1,
-            Health::Stopped => 2,
-        };
-        self.health.store(number, Ordering::Relaxed);
+        self.health.store(number(health), Ordering::Relaxed);
+    }
+}
+
+fn number(health: Health) -> u8 {
+    match health {
+        Health::Ready | Health::DiskLow => 0,
+        Health::DiskFull => 1,
+        Health::Stopped => 2,
+        Health::Compacting => 3,
     }
 }
 
@@ -292,11 +336,15 @@ impl Writer {
         loop {
             let mut ops = self.gather(std::mem::take(&mut repeat));
             let stop = ops.iter().any(|op| matches!(op, Op::Stop { .. }));
+            let mut compact = Asked::take(&mut ops);
             match self.write(&mut ops) {
                 Ok(()) => ops.iter_mut().for_each(|op| op.send(Ok(()))),
                 Err(failure) if failure.is_full() => {
                     tracing::error!(error = %failure, "the disk is full: claims are refused");
                     self.shared.set_health(Health::DiskFull);
+                    if let Some(asked) = compact.take() {
+                        asked.refuse(Unavailable::DiskFull);
+                    }
                     repeat = self.give_back(ops);
                     self.wait_for_room(&mut repeat)?;
                 },
@@ -309,6 +357,9 @@ impl Writer {
             }
             if stop {
                 return Ok(());
+            }
+            if let Some(asked) = compact {
+                self.compact(asked, &mut repeat)?;
             }
         }
     }
@@ -417,20 +468,29 @@ impl Writer {
         Ok(())
     }
 
-    /// Lets go of the file; waits for the readers, whose reads are short.
+    /// Lets go of the file.
     fn drop_database(&self) -> Result<(), String> {
-        let Some(mut db) = self.shared.db.swap(None) else { return Ok(()) };
+        match self.take_database() {
+            Ok(db) => {
+                drop(db);
+                Ok(())
+            },
+            Err(_) => Err("a read did not end within ten seconds".to_owned()),
+        }
+    }
+
+    /// Takes the file from the readers; waits for them, whose reads are short. Gives back
+    /// what is still read after ten seconds.
+    fn take_database(&self) -> Result<Option<Database>, Arc<Database>> {
+        let Some(mut db) = self.shared.db.swap(None) else { return Ok(None) };
         for _ in 0..1000 {
             match Arc::try_unwrap(db) {
-                Ok(db) => {
-                    drop(db);
-                    return Ok(());
-                },
+                Ok(db) => return Ok(Some(db)),
                 Err(still_read) => db = still_read,
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        Err("a read did not end within ten seconds".to_owned())
+        Err(db)
     }
 }
 

@@ -88,6 +88,10 @@ impl Family {
 
 /// The name of a header, as a setting has it.
 pub(super) fn name(field: &'static str, text: &str) -> Result<HeaderName, SpecError> {
+    if text.contains('_') {
+        let why = format!("has \"{text}\": headers with _ in their name are dropped, write -");
+        return Err(SpecError::new(field, why));
+    }
     HeaderName::try_from(text)
         .map_err(|_invalid| SpecError::new(field, format!("has no header's name in \"{text}\"")))
 }

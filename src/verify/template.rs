@@ -57,6 +57,14 @@ impl Template {
         Ok(template)
     }
 
+    /// The headers that are signed.
+    pub(super) fn headers(&self) -> impl Iterator<Item = &HeaderName> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Header(name) => Some(name),
+            Piece::Literal(_) | Piece::Body | Piece::Timestamp | Piece::Id => None,
+        })
+    }
+
     fn sound(&self, spec: &Spec) -> Result<(), SpecError> {
         let wrong = |field, problem: &str| Err(SpecError::new(field, problem));
         let has = |piece| self.0.contains(&piece);

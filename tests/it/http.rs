@@ -13,6 +13,7 @@ mod copies;
 mod drain;
 mod failures;
 mod hangup;
+mod hostile;
 mod mismatch;
 mod presets;
 mod queue;

@@ -149,6 +149,16 @@ impl Connection {
         self.read().await.expect("an answer")
     }
 
+    /// Whether the other side has hung up, in order and without another byte.
+    pub(crate) async fn has_ended(&mut self) -> bool {
+        self.buffer.is_empty() && matches!(self.stream.read_buf(&mut self.buffer).await, Ok(0))
+    }
+
+    /// Says that nothing more will be sent.
+    pub(crate) async fn half_close(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
     /// Hangs up with a reset, as a provider's time-out may.
     pub(crate) fn reset(self) {
         self.stream.set_zero_linger().unwrap();
