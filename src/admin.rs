@@ -1,71 +1,139 @@
-//! The private listener: health, metrics, and the story of one event.
+//! The private listener: health, metrics, and the API by which an operator sees and acts.
+//!
+//! It can redeliver and forget, so what reaches it is judged first: by [`guard`] whether a
+//! browser was talked into asking, then by the token. Every answer of its own is JSON and is
+//! stored nowhere.
 
-use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
-use axum::extract::{Path, Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
-use data_encoding::HEXLOWER;
-use http::StatusCode;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, StatusCode};
 use metrics_exporter_prometheus::PrometheusHandle;
-use secrecy::{ExposeSecret as _, SecretSlice};
-use serde_json::{Value, json};
+use secrecy::SecretSlice;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tokio::sync::Semaphore;
 
-use crate::gate::Life;
-use crate::record::{Act, Answer, Entry, Event, Finish, State as Stands, What};
-use crate::store::{Health, Seen, Story};
+use crate::gate::{Gate, Life};
+use crate::store::{Health, Unavailable};
+
+mod act;
+mod body;
+mod events;
+mod guard;
+mod query;
+mod sources;
+mod story;
+
+/// Lists that are read at once: each keeps a thread busy for some milliseconds.
+const READS_AT_ONCE: usize = 4;
+
+/// Who asks: an extension of every request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The address the connection came from; none over a unix socket.
+    pub addr: Option<SocketAddr>,
+}
 
 /// What the private listener shows.
 #[derive(Debug)]
 pub struct Admin {
-    /// The gateway, once it is up.
-    pub life: OnceLock<Life>,
-    /// What `/metrics` renders.
-    pub metrics: Option<PrometheusHandle>,
+    up: OnceLock<Up>,
+    metrics: Option<PrometheusHandle>,
     /// Asked of every request but the two for health.
-    pub token: Option<Arc<SecretSlice<u8>>>,
+    token: Option<Arc<SecretSlice<u8>>>,
+    /// Names that the listener may be called by, besides its addresses and `localhost`.
+    hosts: Vec<String>,
+    reads: Arc<Semaphore>,
+}
+
+/// The gateway, once it is up.
+#[derive(Clone, Debug)]
+pub struct Up {
+    /// Its store and its ends.
+    pub life: Life,
+    /// One a source, in order of their names.
+    pub gates: Vec<Arc<Gate>>,
+}
+
+impl Up {
+    /// The gate of the source `name`.
+    fn gate(&self, name: &str) -> Option<&Arc<Gate>> {
+        self.gates.iter().find(|gate| gate.source.name == name)
+    }
+}
+
+impl Admin {
+    /// The private side of a gateway that is starting.
+    pub fn new(
+        metrics: Option<PrometheusHandle>,
+        token: Option<Arc<SecretSlice<u8>>>,
+        hosts: Vec<String>,
+    ) -> Self {
+        let reads = Arc::new(Semaphore::new(READS_AT_ONCE));
+        Self { up: OnceLock::new(), metrics, token, hosts, reads }
+    }
+
+    /// Shows the gateway from now on; only the first counts.
+    pub fn show(&self, up: Up) {
+        self.up.get_or_init(|| up);
+    }
+
+    fn up(&self) -> Result<&Up, Refusal> {
+        self.up.get().ok_or_else(|| {
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            Refusal::new(status, "starting", "the gateway is starting: try again")
+        })
+    }
 }
 
 /// Every path of the private listener.
 pub fn router(admin: Arc<Admin>) -> Router {
     let guarded = Router::new()
         .route("/metrics", get(metrics))
-        .route("/api/v1/events/{source}/{key}", get(story))
-        .layer(from_fn_with_state(Arc::clone(&admin), authorize));
+        .route("/api/v1/events", get(events::list))
+        .route("/api/v1/events/{source}/{key}", get(story::story))
+        .route("/api/v1/events/{source}/{key}/redeliver", post(act::redeliver))
+        .route("/api/v1/events/{source}/{key}/settle", post(act::settle))
+        .route("/api/v1/events/{source}/{key}/forget", post(act::forget))
+        .route("/api/v1/sources", get(sources::list))
+        .route("/api/v1/sources/{source}/rejections", get(sources::rejections))
+        .route("/api/v1/compact", post(act::compact))
+        .layer(from_fn_with_state(Arc::clone(&admin), guard::authorize));
     Router::new()
         .route("/healthz", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
         .merge(guarded)
-        .fallback(|| async { error(StatusCode::NOT_FOUND, "no_such_path", "no such path") })
+        .method_not_allowed_fallback(|| async {
+            let detail = "this path has another method: the header Allow names it";
+            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "method", detail).into_response()
+        })
+        .fallback(|| async {
+            let detail = "no such path: the API is below /api/v1/";
+            Refusal::new(StatusCode::NOT_FOUND, "no_such_path", detail).into_response()
+        })
+        .layer(from_fn_with_state(Arc::clone(&admin), guard::guard))
+        .layer(from_fn(private))
         .with_state(admin)
 }
 
-async fn authorize(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
-    let Some(token) = &admin.token else { return next.run(request).await };
-    let given = request.headers().get(AUTHORIZATION).map(http::HeaderValue::as_bytes);
-    let given = given.and_then(bearer).unwrap_or_default();
-    if verify_slices_are_equal(given, token.expose_secret()).is_ok() {
-        return next.run(request).await;
-    }
-    let detail = "send `Authorization: Bearer <server.admin_token>`";
-    let mut response = error(StatusCode::UNAUTHORIZED, "unauthorized", detail);
-    response.headers_mut().insert(WWW_AUTHENTICATE, http::HeaderValue::from_static("Bearer"));
+/// What is told here is for this one reader, and is what it says it is.
+async fn private(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 
-/// The token of a `Bearer` header; the scheme's name may be in either case (RFC 9110 11.1).
-fn bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, token) = value.split_at_checked(b"Bearer ".len())?;
-    scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
-}
-
 async fn ready(State(admin): State<Arc<Admin>>) -> Response {
-    let why = match admin.life.get() {
+    let why = match admin.up.get().map(|up| &up.life) {
         None => "starting",
         Some(life) if life.stop.is_cancelled() => "draining",
         Some(life) => match life.store.health() {
@@ -84,124 +152,80 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
         Some(metrics) => {
             ([(CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render()).into_response()
         },
-        None => error(StatusCode::NOT_FOUND, "no_metrics", "this process records no metrics"),
+        None => {
+            let detail = "this process records no metrics";
+            Refusal::new(StatusCode::NOT_FOUND, "no_metrics", detail).into_response()
+        },
     }
 }
 
-async fn story(
-    State(admin): State<Arc<Admin>>,
-    Path((source, key)): Path<(String, String)>,
-) -> Response {
-    let Some(life) = admin.life.get() else {
-        return error(StatusCode::SERVICE_UNAVAILABLE, "starting", "the gateway is starting");
-    };
-    match life.store.story(&format!("{source}:{key}")).await {
-        Ok(Some(story)) => Json(tell(&story)).into_response(),
-        Ok(None) => error(StatusCode::NOT_FOUND, "no_such_event", "there is no such event"),
-        Err(why) => error(StatusCode::SERVICE_UNAVAILABLE, "storage_unavailable", &why.to_string()),
+/// What an operator is told instead of what was asked for.
+#[derive(Debug)]
+struct Refusal {
+    status: StatusCode,
+    /// Stable: programs go by it.
+    code: &'static str,
+    /// The cause and the mend.
+    detail: String,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into() }
+    }
+
+    fn bad(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, detail)
+    }
+
+    fn no_such_event() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no_such_event", "there is no such event")
     }
 }
 
-fn error(status: StatusCode, code: &str, detail: &str) -> Response {
-    (status, Json(json!({ "error": code, "detail": detail }))).into_response()
-}
-
-/// The story as JSON.
-fn tell(story: &Story) -> Value {
-    let Event { id, long, received, changed, state, owed, doubt, finish, body, kept, .. } =
-        &story.event;
-    let (source, key) = id.split_once(':').unwrap_or_default();
-    let due = match state {
-        Stands::Queued { due } => Some(due.to_string()),
-        Stands::Open | Stands::InFlight { .. } | Stands::Done | Stands::Dead | Stands::Held => None,
-    };
-    json!({
-        "source": source,
-        "key": key,
-        "long_key": long,
-        "idempotency_key": id,
-        "state": story.event.label().word(),
-        "due": due,
-        "owed": owed,
-        "unknown": doubt,
-        "received": received.to_string(),
-        "changed": changed.to_string(),
-        "attempts": story.event.attempt,
-        "token": story.event.token.0,
-        "copies_get": finish.map(|finish| match finish {
-            Finish::Answered => "answer",
-            Finish::Acknowledged => "acknowledgement",
-        }),
-        "body": {
-            "sha256": HEXLOWER.encode(&body.sha256),
-            "bytes": body.bytes,
-            "held_since": body.held.map(|held| held.to_string()),
-        },
-        "mismatching_copies": kept.iter().map(|sha256| HEXLOWER.encode(sha256)).collect::<Vec<_>>(),
-        "answer": story.answer.as_ref().map(tell_answer),
-        "deliveries": {
-            "total": story.deliveries.counts.iter().map(|(_, count)| count).sum::<u64>(),
-            "by_outcome": story.deliveries.counts.iter().cloned().collect::<BTreeMap<_, _>>(),
-            "first": story.deliveries.first.iter().map(tell_delivery).collect::<Vec<_>>(),
-            "last": story.deliveries.last.iter().map(tell_delivery).collect::<Vec<_>>(),
-        },
-        "story": story.entries.iter().map(tell_entry).collect::<Vec<_>>(),
-        "damaged_lines": story.damaged_entries,
-    })
-}
-
-fn tell_answer(answer: &Answer) -> Value {
-    let headers = answer.headers.iter();
-    json!({
-        "status": answer.status,
-        "headers": headers
-            .map(|(name, value)| json!([name, String::from_utf8_lossy(value)]))
-            .collect::<Vec<_>>(),
-        "bytes": answer.body.len(),
-        "truncated": answer.truncated,
-    })
-}
-
-fn tell_delivery(seen: &Seen) -> Value {
-    json!({
-        "at": seen.at.to_string(),
-        "outcome": seen.outcome,
-        "status": seen.status,
-        "mismatch": seen.mismatch,
-    })
-}
-
-fn tell_entry(entry: &Entry) -> Value {
-    let mut line = match &entry.what {
-        What::Stored => json!({ "event": "stored" }),
-        What::Claimed { token, attempt } => {
-            json!({ "event": "claimed", "token": token.0, "attempt": attempt })
-        },
-        What::Settled { attempt, result, status, detail, late } => json!({
-            "event": "settled",
-            "attempt": attempt,
-            "result": result.word(),
-            "status": status,
-            "detail": detail,
-            "late": late,
-        }),
-        What::Operated { act, note } => {
-            let act = match act {
-                Act::Redeliver { .. } => "redeliver",
-                Act::SettleDone => "settle_done",
-                Act::SettleQueued => "settle_queued",
-                Act::Forget { .. } => "forget",
-            };
-            json!({ "event": "operated", "act": act, "note": note })
-        },
-        What::Mismatch { slot } => json!({ "event": "mismatch_kept", "slot": slot }),
-        What::BodyRestored => json!({ "event": "body_restored" }),
-        What::BodyDropped => json!({ "event": "body_dropped" }),
-        What::Damaged => json!({ "event": "damaged" }),
-    };
-    if let Some(line) = line.as_object_mut() {
-        line.insert("at".to_owned(), json!(entry.at.to_string()));
-        line.insert("state".to_owned(), json!(entry.state.word()));
+impl From<Unavailable> for Refusal {
+    fn from(why: Unavailable) -> Self {
+        let code = match why {
+            Unavailable::Compacting => "compacting",
+            Unavailable::Overloaded
+            | Unavailable::DiskLow
+            | Unavailable::DiskFull
+            | Unavailable::Reading
+            | Unavailable::Stopped => "storage_unavailable",
+        };
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, why.to_string())
     }
-    line
+}
+
+impl axum::response::IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let Self { status, code, detail } = self;
+        let mut response =
+            (status, Json(json!({ "error": code, "detail": detail }))).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        response
+    }
+}
+
+/// The names in a path, percent-decoded once.
+struct Names<T>(T);
+
+impl<T, S> FromRequestParts<S> for Names<T>
+where
+    T: DeserializeOwned + Send,
+    S: Send + Sync,
+{
+    type Rejection = Refusal;
+
+    async fn from_request_parts(
+        parts: &mut http::request::Parts,
+        state: &S,
+    ) -> Result<Self, Refusal> {
+        let path = Path::from_request_parts(parts, state).await;
+        path.map(|Path(names)| Self(names)).map_err(|error| {
+            Refusal::bad("bad_path", format!("{error}: percent-encode each name once"))
+        })
+    }
 }

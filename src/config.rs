@@ -111,6 +111,8 @@ pub struct Server {
     pub admin: Listen,
     /// The token of the admin listener.
     pub admin_token: Option<Arc<SecretSlice<u8>>>,
+    /// Names that the admin listener is called by, besides its addresses and `localhost`.
+    pub admin_hosts: Vec<String>,
     /// From the first byte of a request (or the accept) to the end of its headers.
     pub header_timeout: Duration,
     /// From the end of the headers to the end of the body.

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -15,7 +16,12 @@ use crate::deliver::{Attempt, BadTarget, Origin, Report, Trust, Upstream};
 use crate::record::{Label, Lead, Settled, Settlement, Token, Verdict};
 use crate::store::{Payload, Store, Unavailable};
 use crate::telemetry::{self, Meters};
+use crate::time::Millis;
 use crate::verify::Delivery;
+
+pub mod rejections;
+
+pub use rejections::{Rejected, Rejections};
 
 /// What outlives any one request: the store, the tasks, the two ends of the process.
 #[derive(Clone, Debug)]
@@ -41,6 +47,10 @@ pub struct Gate {
     pub meters: Meters,
     /// Wakes the queue: something may be due.
     pub wake: Notify,
+    /// What was turned away lately.
+    pub rejections: Rejections,
+    /// When the last verified delivery arrived, in milliseconds; 0 before the first.
+    last_delivery: AtomicU64,
     upstream: Upstream,
     slots: Arc<Semaphore>,
 }
@@ -62,10 +72,29 @@ impl Gate {
         Ok(Self {
             meters: Meters::new(&source.name),
             wake: Notify::new(),
+            rejections: Rejections::default(),
+            last_delivery: AtomicU64::new(0),
             upstream: Upstream::new(&source, trust)?,
             slots: Arc::new(Semaphore::new(source.concurrency)),
             source,
         })
+    }
+
+    /// Counts and keeps a delivery that was turned away.
+    pub fn reject(&self, rejected: Rejected) {
+        self.meters.rejected(rejected.reason);
+        self.rejections.add(rejected);
+    }
+
+    /// Notes when a verified delivery arrived.
+    pub fn seen(&self, at: Millis) {
+        self.meters.seen(at);
+        self.last_delivery.fetch_max(at.0, Ordering::Relaxed);
+    }
+
+    /// When the last verified delivery of this run of the process arrived.
+    pub fn last_delivery(&self) -> Option<Millis> {
+        Some(Millis(self.last_delivery.load(Ordering::Relaxed))).filter(|at| at.0 > 0)
     }
 
     /// A slot for one attempt; waits for one as long as the provider can.

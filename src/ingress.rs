@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::claim::{Claims, Follower, Seat};
 use crate::clock::{self, Clock};
 use crate::deliver::{matters, nominated, provider_answer};
-use crate::gate::{Gate, Life};
+use crate::gate::{Gate, Life, Rejected};
 use crate::key::Key;
 use crate::preset;
 use crate::record::{Copy, Finish, Label, Meets, Mode, Settled, Token, Verdict};
@@ -175,13 +175,14 @@ impl Ingress {
         // that a drain waits for what passes here.
         let held = self.life.tasks.token();
         self.refuse_when_stopping()?;
-        let verified = gate.source.verifier.check(delivery, clock::wall()).map_err(|reason| {
-            gate.meters.rejected(reason);
+        let (at, bytes) = (clock::wall(), delivery.body.len());
+        let verified = gate.source.verifier.check(delivery, at).map_err(|reason| {
+            gate.reject(Rejected { at, reason, from, bytes });
             // The same for every reason: an attacker learns nothing from it.
             let reply = Reply::refuse(Outcome::Rejected, "the signature is missing or not valid");
             Turned { reply, why: reason.word() }
         })?;
-        gate.meters.seen(self.clock.now());
+        gate.seen(self.clock.now());
         if let Some(greeting) = preset::greet(gate.source.handshakes, &verified) {
             return Err(Turned { reply: Reply::greet(greeting), why: "no event" });
         }

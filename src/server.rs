@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use axum::body::Body;
+use axum::extract::Request;
+use axum::middleware::map_request;
 use axum::response::IntoResponse as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -20,7 +22,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Caller, Up};
 use crate::clock::Clock;
 use crate::config::{Config, Listen, Source};
 use crate::deliver::Trust;
@@ -96,17 +98,16 @@ impl Bound {
     /// Runs until `stop`, then drains. An error means that the store could not be opened, or
     /// failed: what waited was answered, and a restart finds everything acknowledged.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let admin = Arc::new(Admin {
-            life: OnceLock::new(),
-            metrics: self.metrics.clone(),
-            token: self.config.server.admin_token.clone(),
-        });
+        let (token, hosts) =
+            (self.config.server.admin_token.clone(), self.config.server.admin_hosts.clone());
+        let admin = Arc::new(Admin::new(self.metrics.clone(), token, hosts));
         // It answers from the first moment: a repair of the file may take its time.
         let admin_stop = CancellationToken::new();
-        let service = TowerToHyperService::new(admin::router(Arc::clone(&admin)));
+        let service = admin::router(Arc::clone(&admin)).layer(map_request(name_caller));
+        let service = TowerToHyperService::new(service);
         let limits = Limits { side: Side::Operator, ..Limits::from(&self.config.server) };
         let serving = tokio::spawn(conn::serve(self.admin, limits, service, admin_stop.clone()));
-        let running = Running { up: &admin.life, cut: self.cut, metrics: self.metrics };
+        let running = Running { admin: &admin, cut: self.cut, metrics: self.metrics };
         let ran = run(self.config, self.public, running, stop).await;
         admin_stop.cancel();
         end(serving, Instant::now() + Duration::from_secs(1)).await;
@@ -116,8 +117,8 @@ impl Bound {
 
 /// What a running gateway shares with the outside.
 struct Running<'a> {
-    /// Set once it is up.
-    up: &'a OnceLock<Life>,
+    /// Shows it once it is up.
+    admin: &'a Admin,
     cut: CancellationToken,
     metrics: Option<PrometheusHandle>,
 }
@@ -128,7 +129,7 @@ async fn run(
     running: Running<'_>,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let Running { up, cut, metrics } = running;
+    let Running { admin, cut, metrics } = running;
     let clock = Arc::new(Clock::start());
     let halt = Stop { asked: CancellationToken::new(), shut: CancellationToken::new() };
     // Providers are answered from the first moment too.
@@ -160,12 +161,13 @@ async fn run(
     let mut standing = JoinSet::new();
     standing.spawn(upkeep::tick(Arc::clone(&store), life.clone(), names, metrics));
     standing.spawn(upkeep::sweep(Arc::clone(&store), life.clone()));
+    let shown = gates.clone();
     for gate in gates {
         standing.spawn(queue::run(gate, life.clone(), Arc::clone(&clock)));
     }
-    // Both are set once, here.
+    // Set once, here.
     drop(ingress.set(Arc::new(receives)));
-    drop(up.set(life.clone()));
+    admin.show(Up { life: life.clone(), gates: shown });
     service::ready();
     let watching = tokio::spawn(service::watch(Arc::clone(&life.store)));
     tracing::info!(listen = %config.server.listen, sources = config.sources.len(), "ready");
@@ -236,6 +238,13 @@ async fn accept(
         }
     });
     conn::serve(listener, limits, service, stop).await;
+}
+
+/// Tells the private side who asks.
+async fn name_caller(mut request: Request) -> Request {
+    let addr = request.extensions().get::<Peer>().and_then(|peer| peer.addr);
+    request.extensions_mut().insert(Caller { addr });
+    request
 }
 
 fn starting() -> http::Response<Body> {

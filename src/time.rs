@@ -57,6 +57,12 @@ pub fn duration(text: &str) -> Option<Duration> {
     count.parse::<u64>().ok()?.checked_mul(unit).map(Duration::from_millis)
 }
 
+/// A moment as RFC 3339 writes it. None before the epoch.
+pub fn moment(text: &str) -> Option<Millis> {
+    let at: jiff::Timestamp = text.parse().ok()?;
+    u64::try_from(at.as_millisecond()).ok().map(Millis)
+}
+
 /// Reads a [`duration`], for `#[serde(deserialize_with)]`.
 pub(crate) fn deserialize_duration<'de, D, T>(from: D) -> Result<T, D::Error>
 where

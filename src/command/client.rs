@@ -19,6 +19,9 @@ use super::failure::Failure;
 /// An answer from memory or the file takes milliseconds; a gateway that is busy, some more.
 const TIME: Duration = Duration::from_secs(30);
 
+/// The word of a failure to connect: there is likely no gateway.
+pub(crate) const UNREACHABLE: &str = "unreachable";
+
 /// What a path segment and a query's value are written in: RFC 3986's unreserved characters.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -127,8 +130,9 @@ impl Client {
             },
         };
         let request = request.body(Full::new(body)).map_err(Failure::new)?;
-        let asked = async { Call::connect(&self.peer).await?.send(request, time).await };
-        asked.await.map_err(|why| self.silent(&why))
+        let call = Call::connect(&self.peer).await;
+        let call = call.map_err(|why| self.silent(&why).word(UNREACHABLE))?;
+        call.send(request, time).await.map_err(|why| self.silent(&why))
     }
 
     fn silent(&self, why: &anyhow::Error) -> Failure {

@@ -30,7 +30,7 @@ pub(crate) struct Failure {
     code: Code,
     cause: String,
     mend: String,
-    /// The API's own word for it; empty where it is not the API's.
+    /// One word for it, mostly the API's; may be empty.
     word: String,
 }
 
@@ -75,12 +75,12 @@ impl Failure {
         Self { mend: mend.into(), ..self }
     }
 
-    /// With the API's own word for it.
+    /// With one word for it.
     pub(crate) fn word(self, word: &str) -> Self {
         Self { word: word.to_owned(), ..self }
     }
 
-    /// Whether the API calls it so.
+    /// Whether that is the word for it.
     pub(crate) fn is(&self, word: &str) -> bool {
         self.word == word
     }

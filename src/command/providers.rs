@@ -88,7 +88,7 @@ fn show(preset: &Preset) -> Result<(), Failure> {
         ("mode", Some(mode(preset.mode).to_owned())),
         ("wait", Some(write_duration(preset.wait))),
         ("ttl", Some(write_duration(preset.ttl))),
-        ("sends within", Some(write_duration(preset.horizon))),
+        ("may repeat", Some(format!("for {}, by hand included", write_duration(preset.horizon)))),
         ("max_body", Some(write_size(preset.max_body as u64))),
         ("success", Some(preset.acknowledgement.status.to_string())),
         ("facts", Some(format!("read {}, checked by {sure}", facts.date))),

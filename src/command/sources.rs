@@ -112,11 +112,7 @@ impl Sources {
         let Self::Show { name, limit, json } = self;
         let client = Client::open(config)?;
         let path = format!("/api/v1/sources/{}/rejections?limit={limit}", segment(&name));
-        let document = client.get(&path).await;
-        let document = document.map_err(|why| match client.unknown_source(&name) {
-            Some(unknown) if why.is("no_such_source") => unknown,
-            _ => why,
-        })?;
+        let document = client.get(&path).await?;
         if json {
             return out::json(&document);
         }

@@ -97,6 +97,7 @@ fn server(server: &Server) -> Section {
         ("listen", json!(server.listen.to_string())),
         ("admin", json!(server.admin.to_string())),
         ("admin_token", json!(server.admin_token.is_some())),
+        ("admin_hosts", json!(server.admin_hosts)),
         ("header_timeout", length(server.header_timeout)),
         ("body_timeout", length(server.body_timeout)),
         ("idle_timeout", length(server.idle_timeout)),

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::problem::wrong;
+use figment::value::Value;
+
+use super::problem::{Wrong, wrong};
 use super::secret::{self, Places};
 use super::table::Table;
 use super::values::{address, boolean, duration, listen, size, text, whole, word};
@@ -24,6 +26,7 @@ pub(super) fn server(mut table: Table<'_>, places: Places<'_>) -> Server {
         listen: table.read("listen", default(8080), address),
         admin: table.read("admin", Listen::Tcp(default(8081)), listen(places.folder)),
         admin_token: secret::single(&mut table, "admin_token", places).map(Arc::new),
+        admin_hosts: table.read("admin_hosts", Vec::new(), host_names),
         header_timeout: table.read(
             "header_timeout",
             Duration::from_secs(10),
@@ -46,6 +49,20 @@ pub(super) fn server(mut table: Table<'_>, places: Places<'_>) -> Server {
     }
     table.finish();
     server
+}
+
+/// The names in `server.admin_hosts`: of hosts, without scheme or port.
+fn host_names(value: &Value) -> Result<Vec<String>, Wrong> {
+    let mend = "write a list of names without scheme or port, such as [\"gate.example\"]";
+    let names = value.as_array().ok_or_else(|| wrong("must be a list of names", mend))?;
+    let names: Vec<&str> = names.iter().map(text).collect::<Result<_, _>>()?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
+    for name in &names {
+        if name.is_empty() || name.len() > 253 || !name.bytes().all(plain) {
+            return Err(wrong(format!("\"{name}\" is not the name of a host"), mend));
+        }
+    }
+    Ok(names.into_iter().map(str::to_ascii_lowercase).collect())
 }
 
 /// Whether one socket would take what is meant for the other. Port 0 is a new one each time.

@@ -11,6 +11,8 @@ use crate::record::{
     Boot, Finish, Meets, Mode, OnMismatch, OnUnknown, Policy, Retry, State, Verdict,
 };
 
+mod list;
+
 fn policy(mode: Mode) -> Policy {
     Policy {
         mode,

@@ -202,9 +202,27 @@ impl Gateway {
 
     /// What the admin listener answers.
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        let mut request = Request::new(self.admin, path, Vec::new());
-        request.method = "GET";
-        request.send().await
+        self.ask("GET", path, "").send().await
+    }
+
+    /// A request to the admin listener, as a command line makes it. A body is JSON.
+    pub(crate) fn ask(&self, method: &'static str, path: &str, body: &str) -> Request {
+        let mut request = Request::new(self.admin, path, body.as_bytes().to_vec());
+        request.method = method;
+        request = request.header("host", &self.admin.to_string());
+        if body.is_empty() { request } else { request.header("content-type", "application/json") }
+    }
+
+    /// What the admin listener answers a POST, status and JSON.
+    pub(crate) async fn post(&self, path: &str, body: &str) -> (u16, Value) {
+        let answer = self.ask("POST", path, body).send().await;
+        (answer.status, serde_json::from_slice(&answer.body).unwrap())
+    }
+
+    /// What the admin listener answers a GET, status and JSON.
+    pub(crate) async fn json(&self, path: &str) -> (u16, Value) {
+        let answer = self.get(path).await;
+        (answer.status, serde_json::from_slice(&answer.body).unwrap())
     }
 
     /// The story of an event; `None` if there is no such event.

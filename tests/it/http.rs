@@ -9,9 +9,12 @@ use crate::harness::{Answer, Connection, Gateway, Request};
 
 mod admin;
 mod answers;
+mod api;
+mod compact;
 mod copies;
 mod drain;
 mod failures;
+mod guards;
 mod hangup;
 mod hostile;
 mod mismatch;

@@ -49,12 +49,6 @@ pub(super) async fn run(client: &Client, list: List) -> Result<(), Failure> {
         let went_on = page.cursor != cursor;
         cursor = page.cursor;
         let ended = cursor.is_none() || left == 0 || !went_on;
-        if ended
-            && told == 0
-            && let Some(unknown) = unknown(client, &list)
-        {
-            return Err(unknown);
-        }
         if list.json {
             out::json(&document)?;
         } else {
@@ -76,11 +70,6 @@ pub(super) async fn run(client: &Client, list: List) -> Result<(), Failure> {
         out::note(&format!("\n{shown}, and there are more: add --all, or --cursor {cursor}"));
     }
     Ok(())
-}
-
-/// A source without events may be a slip of the hand.
-fn unknown(client: &Client, list: &List) -> Option<Failure> {
-    list.source.as_ref().and_then(|name| client.unknown_source(name))
 }
 
 fn path(list: &List, limit: u64, cursor: Option<&str>) -> String {

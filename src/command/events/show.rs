@@ -80,7 +80,7 @@ fn head(story: &Story) -> Result<(), Failure> {
         ("attempts", Some(story.attempts.to_string())),
         ("body", Some(body(&story.body))),
         ("answer", story.answer.as_ref().map(answer)),
-        ("copies get", story.copies_get.as_ref().map(|what| format!("the {what}"))),
+        ("copies get", story.copies_get.as_deref().map(copies)),
         ("other bytes", (!other.is_empty()).then(|| format!("sha256 {}", other.join(", ")))),
         ("damaged", (lost > 0).then(|| out::count(lost, "line is lost", "lines are lost"))),
     ])
@@ -89,6 +89,10 @@ fn head(story: &Story) -> Result<(), Failure> {
 fn answer(answer: &Answer) -> String {
     let cut = if answer.truncated { ", not kept" } else { "" };
     format!("{}, {}{cut}", answer.status, out::count(answer.bytes, "byte", "bytes"))
+}
+
+fn copies(what: &str) -> String {
+    if what == "answer" { "the recorded answer".to_owned() } else { format!("the {what}") }
 }
 
 fn state(story: &Story) -> String {
@@ -100,7 +104,7 @@ fn state(story: &Story) -> String {
         text += ", oncegate's to see to";
     }
     if story.unknown {
-        text += "; the outcome of an attempt is unknown";
+        text += "; the outcome of an earlier attempt is unknown";
     }
     text
 }
@@ -160,14 +164,10 @@ struct Line<'a> {
 }
 
 fn timeline(story: &Story) -> Result<(), Failure> {
-    let text = |line: &'_ Map<String, Value>, name: &str| -> String { word(line, name).to_owned() };
     let mut lines: Vec<Line<'_>> = Vec::new();
     for line in &story.lines {
-        let what = match text(line, "event").as_str() {
-            "operated" => operated(line),
-            _ => told(line),
-        };
-        lines.push(Line { at: word(line, "at"), state: word(line, "state"), what });
+        let (at, state) = (word(line, "at"), word(line, "state"));
+        lines.push(Line { at, state, what: told(line) });
     }
     let deliveries = &story.deliveries;
     for seen in deliveries.seen() {
@@ -204,21 +204,28 @@ fn told(line: &Map<String, Value>) -> String {
         "stored" => "stored".to_owned(),
         "claimed" => format!("attempt {} begins", number(line, "attempt")),
         "settled" => settled(line),
+        "operated" => operated(line),
         "mismatch_kept" => "a copy with other bytes came, and was kept".to_owned(),
         "body_restored" => "a copy brought the body back".to_owned(),
         "body_dropped" => "the body is no longer kept".to_owned(),
         "damaged" => "the record was found damaged".to_owned(),
-        _ => Value::Object(line.clone()).to_string(),
+        _ => {
+            let mut rest = line.clone();
+            rest.retain(|name, _| !["at", "state"].contains(&name.as_str()));
+            Value::Object(rest).to_string()
+        },
     }
 }
 
 fn settled(line: &Map<String, Value>) -> String {
-    let detail = word(line, "detail");
-    let because = |what: &str| match (line.get("status").and_then(Value::as_u64), detail) {
-        (Some(status), "") => format!("{what}: answered {status}"),
-        (Some(status), detail) => format!("{what}: answered {status}, {detail}"),
-        (None, "") => what.to_owned(),
-        (None, detail) => format!("{what}: {detail}"),
+    let because = |what: &str| {
+        let status = line.get("status").and_then(Value::as_u64);
+        match (word(line, "detail"), status) {
+            ("", Some(status)) => format!("{what}: answered {status}"),
+            ("", None) => what.to_owned(),
+            // It tells of the status too.
+            (detail, _) => format!("{what}: {detail}"),
+        }
     };
     let result = match word(line, "result") {
         "success" => because("succeeded"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{Shell, like};
-use crate::harness::{App, Gateway, Got, Step, run, stripe};
+use crate::harness::{App, Got, Step, run};
 
 /// An event as a page of the API has it.
 fn event(key: &str, state: &str, due: Option<&str>, unknown: bool) -> Value {
@@ -159,33 +159,6 @@ fn an_operator_acts_by_one_request_and_is_told_what_came_of_it() {
 }
 
 #[test]
-fn the_whole_story_is_told_line_by_line() {
-    run(async {
-        let app = App::steps([
-            Step::says(503, "later"),
-            Step::HangUp,
-            Step::with(201, ("x-mine", "1"), "made"),
-        ])
-        .await;
-        let sources = stripe("story", &app.url, "");
-        let gateway = Gateway::start(&sources).await;
-        let shell = Shell::of(&gateway, &sources);
-        for _ in 0..4 {
-            gateway.stripe("story", "evt_1").send().await;
-        }
-        like("story", &shell.run(&["events", "show", "story", "evt_1"]).await.whole());
-        let told = shell.run(&["events", "show", "story:evt_1", "--json"]).await.json();
-        assert_eq!(told, gateway.story("story", "evt_1").await.unwrap());
-        let missing = shell.run(&["events", "show", "story", "a/b"]).await;
-        assert_eq!(missing.code, 1);
-        assert!(missing.err.contains("try story:a%2Fb"), "{}", missing.err);
-        let slip = shell.run(&["events", "show", "stori:evt_1"]).await;
-        assert!(slip.err.contains("did you mean `story`?"), "{}", slip.err);
-        gateway.finish().await;
-    });
-}
-
-#[test]
 fn a_long_story_says_how_many_deliveries_were_only_counted() {
     run(async {
         let delivery = |second: u32, outcome: &str| {
@@ -211,6 +184,7 @@ fn a_long_story_says_how_many_deliveries_were_only_counted() {
                 "last": [delivery(9, "duplicate")] },
             "story": [
                 line(0, json!({ "event": "stored" })),
+                line(1, json!({ "event": "claimed", "token": 7, "attempt": 1 })),
                 line(2, json!({ "event": "settled", "attempt": 1, "result": "unknown",
                     "status": null, "detail": "the connection was lost", "late": true })),
                 line(3, json!({ "event": "operated", "act": "settle_queued", "note": "go\non" })),

@@ -159,9 +159,5 @@ fn an_operator_needs_no_secret_of_any_source() {
         assert_eq!(shell.run(&["health"]).await.done(), "ready\n");
         let ran = shell.run(&["events", "list", "--source", "stripe"]).await;
         assert_eq!((ran.code, ran.err.as_str()), (0, "no event fits\n"));
-        // A slip of the hand has no events either.
-        let ran = shell.run(&["events", "list", "--source", "strpe"]).await;
-        assert_eq!(ran.code, 2);
-        assert!(ran.err.contains("did you mean `stripe`?"), "{}", ran.err);
     });
 }

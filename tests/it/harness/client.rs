@@ -14,7 +14,7 @@ pub(crate) struct Request {
     pub method: &'static str,
     /// The path and the query.
     pub target: String,
-    /// The headers, in order; `Host` and `Content-Length` are added.
+    /// The headers, in order; `Host`, unless it is there, and `Content-Length` are added.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
@@ -54,8 +54,9 @@ impl Request {
         let Self { method, target, .. } = self;
         let lines = self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
         let lines: String = lines.collect();
-        format!("{method} {target} HTTP/1.1\r\nhost: hooks.example\r\n{lines}{more}\r\n")
-            .into_bytes()
+        let named = self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host"));
+        let host = if named { "" } else { "host: hooks.example\r\n" };
+        format!("{method} {target} HTTP/1.1\r\n{host}{lines}{more}\r\n").into_bytes()
     }
 
     /// Sends it to another gateway.

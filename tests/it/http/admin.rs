@@ -182,9 +182,7 @@ fn with_a_token_set_only_health_is_open() {
             assert_eq!(gateway.get(path).await.status, open, "{path}");
         }
         let ask = async |value: &str| {
-            let mut request = Request::new(gateway.admin, "/metrics", Vec::new());
-            request.method = "GET";
-            request.header("authorization", value).send().await
+            gateway.ask("GET", "/metrics", "").header("authorization", value).send().await
         };
         for wrong in ["", "Bearer", "Bearer ", "Bearer a-token", "Basic a-token-of-22-letters."] {
             let answer = ask(wrong).await;

@@ -1,0 +1,64 @@
+//! The body of a POST: nothing, or a small JSON object.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use super::Refusal;
+
+/// The largest body: some numbers and a note.
+const MOST: usize = 64 << 10;
+/// How long it may take.
+const IN_TIME: Duration = Duration::from_secs(10);
+
+/// What was asked for; the defaults, where the body is empty.
+pub(super) struct Asked<T>(pub(super) T);
+
+impl<T, S> FromRequest<S> for Asked<T>
+where
+    T: DeserializeOwned + Send,
+    S: Send + Sync,
+{
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
+        let (head, body) = request.into_parts();
+        let body = read(body).await?;
+        let bytes: &[u8] = if body.is_empty() { b"{}" } else { &body };
+        // A form of another site can send bytes, but not this type.
+        if !body.is_empty() && !is_json(&head.headers) {
+            let detail = "send the body as `Content-Type: application/json`";
+            return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", detail));
+        }
+        serde_json::from_slice(bytes)
+            .map(Self)
+            .map_err(|error| Refusal::bad("bad_body", format!("the body cannot be used: {error}")))
+    }
+}
+
+async fn read(body: Body) -> Result<Vec<u8>, Refusal> {
+    match timeout(IN_TIME, Limited::new(body, MOST).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes().into()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let detail = format!("the body is over {MOST} bytes: shorten the note");
+            Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail))
+        },
+        Ok(Err(_)) => Err(Refusal::bad("bad_body", "the body was cut")),
+        Err(_) => {
+            let detail = "the body did not arrive in time";
+            Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "too_slow", detail))
+        },
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default();
+    kind.trim_ascii().eq_ignore_ascii_case(b"application/json")
+}
