@@ -1,4 +1,4 @@
-# What CI runs: format, lints, docs, dependencies, both tiers of tests.
+# What CI runs: format, lints, docs, dependencies, the units, every tier of tests.
 check:
     .ci/run
 
@@ -9,6 +9,10 @@ test:
 # Kills and power cuts at full scale.
 crash:
     tests/crash
+
+# Every fuzz target for a while: `ONCEGATE_FUZZ_SECONDS=600 just fuzz`.
+fuzz:
+    tests/fuzz
 
 # The gateway beside a bare HTTP server, in one run.
 bench:

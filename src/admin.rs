@@ -63,9 +63,12 @@ pub struct Up {
 }
 
 impl Up {
-    /// The gate of the source `name`.
+    /// The gate of the source that has, or had, the name `name`.
     fn gate(&self, name: &str) -> Option<&Arc<Gate>> {
-        self.gates.iter().find(|gate| gate.source.name == name)
+        let named = |gate: &&Arc<Gate>| {
+            gate.source.name == name || gate.source.was.iter().any(|was| was == name)
+        };
+        self.gates.iter().find(named)
     }
 }
 
@@ -148,15 +151,11 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
-    match &admin.metrics {
-        Some(metrics) => {
-            ([(CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render()).into_response()
-        },
-        None => {
-            let detail = "this process records no metrics";
-            Refusal::new(StatusCode::NOT_FOUND, "no_metrics", detail).into_response()
-        },
-    }
+    let Some(metrics) = &admin.metrics else {
+        let detail = "this process records no metrics";
+        return Refusal::new(StatusCode::NOT_FOUND, "no_metrics", detail).into_response();
+    };
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render()).into_response()
 }
 
 /// What an operator is told instead of what was asked for.

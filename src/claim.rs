@@ -36,6 +36,7 @@ pub enum Seat<T> {
 pub struct Leader<T> {
     shards: Arc<[Shard<T>]>,
     id: String,
+    departed: bool,
     answer: watch::Sender<Option<T>>,
 }
 
@@ -58,7 +59,12 @@ impl<T: Clone> Claims<T> {
         }
         let (answer, followers) = watch::channel(None);
         seats.insert(id.to_owned(), followers);
-        Seat::Lead(Leader { shards: Arc::clone(&self.shards), id: id.to_owned(), answer })
+        Seat::Lead(Leader {
+            shards: Arc::clone(&self.shards),
+            id: id.to_owned(),
+            departed: false,
+            answer,
+        })
     }
 }
 
@@ -69,6 +75,16 @@ impl<T: Clone> Default for Claims<T> {
 }
 
 impl<T> Leader<T> {
+    /// Gives up the lead before the attempt begins: who comes from now on does not get this
+    /// leader's answer, but the next one's.
+    pub fn depart(&mut self) {
+        if !std::mem::replace(&mut self.departed, true)
+            && let Some(shard) = shard(&self.shards, &self.id)
+        {
+            shard.lock().remove(&self.id);
+        }
+    }
+
     /// Answers the followers and gives up the lead. What was answered is in the store by
     /// now: a copy that comes after this finds it there.
     pub fn answer(self, answer: T) {
@@ -78,9 +94,7 @@ impl<T> Leader<T> {
 
 impl<T> Drop for Leader<T> {
     fn drop(&mut self) {
-        if let Some(shard) = shard(&self.shards, &self.id) {
-            shard.lock().remove(&self.id);
-        }
+        self.depart();
     }
 }
 
@@ -114,6 +128,20 @@ mod tests {
         leader.answer(7);
         assert_eq!(follower.wait().await, Some(7));
         assert!(matches!(claims.join("a:1"), Seat::Lead(_)));
+    }
+
+    #[tokio::test]
+    async fn who_comes_after_a_departed_leader_does_not_get_its_answer() {
+        let claims = Claims::new();
+        let Seat::Lead(mut first) = claims.join("a:1") else { panic!("the first leads") };
+        let Seat::Follow(early) = claims.join("a:1") else { panic!("the second follows") };
+        first.depart();
+        let Seat::Lead(second) = claims.join("a:1") else { panic!("the third leads") };
+        let Seat::Follow(late) = claims.join("a:1") else { panic!("the fourth follows") };
+        first.answer(1);
+        assert!(matches!(claims.join("a:1"), Seat::Follow(_)), "the second leader keeps its seat");
+        second.answer(2);
+        assert_eq!((early.wait().await, late.wait().await), (Some(1), Some(2)));
     }
 
     #[tokio::test]

@@ -8,10 +8,10 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
-use oncegate::config::Config;
 use oncegate::demo;
 
 mod call;
+mod check;
 mod client;
 mod compact;
 mod events;
@@ -146,7 +146,7 @@ impl Task {
     /// Does it, with the settings in `config`.
     pub(crate) async fn run(self, config: Option<&Path>) -> Result<(), Failure> {
         match self {
-            Self::Check { json } => check(config, json),
+            Self::Check { json } => check::run(config, json),
             Self::Demo { once } => demo(once).await,
             Self::Events(events) => events.run(config).await,
             Self::Sources { command: Some(command), .. } => command.run(config).await,
@@ -166,11 +166,6 @@ async fn demo(once: bool) -> Result<(), Failure> {
     // Whoever reads may have gone, as `head` does: the demo goes on to its end.
     let kept = demo::run(once, |line| drop(out::line(line))).await?;
     if kept { Ok(()) } else { Err(Failure::new("a promise was broken")) }
-}
-
-fn check(config: Option<&Path>, json: bool) -> Result<(), Failure> {
-    let report = Config::open(config)?.report();
-    if json { out::json(&report.to_json()) } else { out::line(report) }
 }
 
 /// The exit code, once a failure was told.

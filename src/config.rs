@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use figment::value::Dict;
 use http::{HeaderValue, Uri};
+use ipnet::IpNet;
 use secrecy::SecretSlice;
 
 use crate::key::Rule;
@@ -32,6 +34,7 @@ mod source;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod values;
 
 pub use layers::Environment;
@@ -39,6 +42,7 @@ pub use outline::Outline;
 pub use problem::{Errors, Origin, Problem};
 pub use report::Report;
 pub use table::nearest;
+pub use tls::{BadTls, Tls};
 pub use values::{write_duration, write_size};
 
 use problem::Findings;
@@ -85,6 +89,17 @@ impl Config {
     pub fn load(file: Option<&Path>, env: &Environment) -> Result<Self, Errors> {
         let mut findings = Findings::default();
         let root = layers::read(&mut findings, file, env).unwrap_or_default();
+        Self::check(findings, root, env)
+    }
+
+    /// Reads settings from the text of a file that need not be there, and from `env`.
+    pub fn parse(text: &str, env: &Environment) -> Result<Self, Errors> {
+        let mut findings = Findings::default();
+        let root = layers::read_text(&mut findings, text, env).unwrap_or_default();
+        Self::check(findings, root, env)
+    }
+
+    fn check(findings: Findings, root: Dict, env: &Environment) -> Result<Self, Errors> {
         let places = Places { env, folder: findings.folder() };
         let mut root = Table::new(String::new(), root, &findings);
         let server = sections::server(root.table("server"), places);
@@ -92,7 +107,7 @@ impl Config {
         let log = sections::log(root.table("log"));
         let sources = source::all(root.table("sources"), places, server.listen);
         root.finish();
-        let file = file.map(Path::to_owned);
+        let file = findings.file.clone();
         findings.settle(Self { file, server, storage, log, sources })
     }
 
@@ -113,6 +128,10 @@ pub struct Server {
     pub admin_token: Option<Arc<SecretSlice<u8>>>,
     /// Names that the admin listener is called by, besides its addresses and `localhost`.
     pub admin_hosts: Vec<String>,
+    /// The certificate of the public listener; none: plain HTTP.
+    pub tls: Option<Tls>,
+    /// The proxies whose word on a client's address, scheme and host is taken.
+    pub trusted_proxies: Vec<IpNet>,
     /// From the first byte of a request (or the accept) to the end of its headers.
     pub header_timeout: Duration,
     /// From the end of the headers to the end of the body.
@@ -191,6 +210,8 @@ pub enum LogFormat {
 pub struct Source {
     /// `[a-z0-9-]{1,40}`: the source's identity.
     pub name: String,
+    /// The names it had before, under which its older events were born.
+    pub was: Vec<String>,
     /// The preset's name, or `custom`.
     pub provider: String,
     /// How many secrets are accepted; several while they are rotated.

@@ -30,6 +30,8 @@ mod tests;
 
 pub use answer::{KEPT, PASSED, Report, provider_answer};
 pub use dial::{BadTarget, Trust};
+#[doc(hidden)]
+pub use headers::end_to_end;
 pub use headers::nominated;
 pub use request::matters;
 

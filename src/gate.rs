@@ -13,7 +13,8 @@ use tokio_util::task::TaskTracker;
 use crate::clock;
 use crate::config::Source;
 use crate::deliver::{Attempt, BadTarget, Origin, Report, Trust, Upstream};
-use crate::record::{Label, Lead, Settled, Settlement, Token, Verdict};
+use crate::key::{self, Rule};
+use crate::record::{Label, Lead, Settled, Settlement, Token, Verdict, signal_of};
 use crate::store::{Payload, Store, Unavailable};
 use crate::telemetry::{self, Meters};
 use crate::time::Millis;
@@ -22,6 +23,7 @@ use crate::verify::Delivery;
 pub mod rejections;
 
 pub use rejections::{Rejected, Rejections};
+mod earlier;
 
 /// What outlives any one request: the store, the tasks, the two ends of the process.
 #[derive(Clone, Debug)]
@@ -51,6 +53,10 @@ pub struct Gate {
     pub rejections: Rejections,
     /// When the last verified delivery arrived, in milliseconds; 0 before the first.
     last_delivery: AtomicU64,
+    /// Tells copies that wait: a run of a signal has ended.
+    pub run_ended: Notify,
+    /// The key rules of before that find copies of older events.
+    old_keys: Vec<Rule>,
     upstream: Upstream,
     slots: Arc<Semaphore>,
 }
@@ -67,13 +73,19 @@ pub struct Ended {
 }
 
 impl Gate {
-    /// The gate of `source`.
-    pub fn new(source: Arc<Source>, trust: &Trust) -> Result<Self, BadTarget> {
+    /// The gate of `source`, which had other key rules before.
+    pub fn new(
+        source: Arc<Source>,
+        old_keys: &[key::Spec],
+        trust: &Trust,
+    ) -> Result<Self, BadTarget> {
         Ok(Self {
+            old_keys: old_keys.iter().filter_map(|spec| Rule::new(spec).ok()).collect(),
             meters: Meters::new(&source.name),
             wake: Notify::new(),
             rejections: Rejections::default(),
             last_delivery: AtomicU64::new(0),
+            run_ended: Notify::new(),
             upstream: Upstream::new(&source, trust)?,
             slots: Arc::new(Semaphore::new(source.concurrency)),
             source,
@@ -154,6 +166,7 @@ impl Gate {
         let took = begun.elapsed();
         self.meters.attempted(report.settlement.verdict, took);
         let settled = open.settle(report.settlement.clone()).await;
+        self.run_ended(id);
         match settled {
             // Due again, perhaps before what the queue sleeps for.
             Ok(Settled::Now(Label::Queued)) => self.wake.notify_one(),
@@ -174,6 +187,15 @@ impl Gate {
         let settlement = Settlement { verdict, answer: None, detail };
         if let Err(error) = Open::new(life, id, lead.token).settle(settlement).await {
             tracing::error!(event = id, %error, "a claim was not given back");
+        }
+        self.run_ended(id);
+    }
+
+    /// The next run of the signal, if `id` is a run of one, waits for this.
+    fn run_ended(&self, id: &str) {
+        if signal_of(id).is_some() {
+            self.wake.notify_one();
+            self.run_ended.notify_waiters();
         }
     }
 }

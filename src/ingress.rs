@@ -2,7 +2,6 @@
 //! provider's hanging up does not cancel, claim, deliver, settle, respond.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,11 +15,11 @@ use uuid::Uuid;
 
 use crate::claim::{Claims, Follower, Seat};
 use crate::clock::{self, Clock};
-use crate::deliver::{matters, nominated, provider_answer};
+use crate::deliver::{matters, nominated};
 use crate::gate::{Gate, Life, Rejected};
 use crate::key::Key;
 use crate::preset;
-use crate::record::{Copy, Finish, Label, Meets, Mode, Settled, Token, Verdict};
+use crate::record::{Copy, Finish, Meets, Mode, Token};
 use crate::reply::Reply;
 use crate::store::{Arrived, Payload, Seen, Unavailable};
 use crate::telemetry::{self, Outcome};
@@ -28,8 +27,11 @@ use crate::time::Millis;
 use crate::verify::Verified;
 
 mod body;
+mod lead;
+mod sender;
 
 use body::{Held, Room};
+pub use sender::Sender;
 
 /// Bytes of bodies in memory at once, of all requests. For a further one the unfinished body
 /// that has been coming longest gives way; where all are whole it is refused with 503.
@@ -56,6 +58,8 @@ pub struct Ingress {
 #[derive(Clone, Debug)]
 struct Led {
     reply: Reply,
+    /// The event's own id, if one was stored.
+    id: Option<String>,
     sha256: [u8; 32],
     /// When the event's first copy arrived, if one was stored.
     received: Option<Millis>,
@@ -65,6 +69,9 @@ struct Led {
 #[derive(Debug)]
 struct Answered {
     reply: Reply,
+    /// The event's own id, if it is known: not that of the copy where the event was born under
+    /// another name or key rule, or is a run of a signal.
+    id: Option<String>,
     /// When the event's first copy arrived.
     received: Option<Millis>,
     /// Whether this is a later one.
@@ -77,7 +84,7 @@ struct Answered {
 impl Answered {
     fn new(reply: Reply) -> Self {
         let token = Token::default();
-        Self { reply, received: None, later: false, attempt: 0, token, upstream: None }
+        Self { reply, id: None, received: None, later: false, attempt: 0, token, upstream: None }
     }
 }
 
@@ -110,11 +117,7 @@ impl Ingress {
     }
 
     /// Answers one request of a provider.
-    pub async fn receive(
-        self: Arc<Self>,
-        from: Option<IpAddr>,
-        request: Request<Incoming>,
-    ) -> Response {
+    pub async fn receive(self: Arc<Self>, from: Sender, request: Request<Incoming>) -> Response {
         let begun = Instant::now();
         let Some(gate) = self.gates.get(request.uri().path()).cloned() else {
             telemetry::lost(Outcome::NotFound);
@@ -145,7 +148,8 @@ impl Ingress {
             let (id, key) = (claimable.copy.id.clone(), claimable.key.clone());
             let answered = ingress.claim(&gate, claimable).await;
             drop(room);
-            ingress.tell(&gate, &id, &key, &answered, begun);
+            let id = answered.id.as_ref().unwrap_or(&id);
+            ingress.tell(&gate, id, &key, &answered, begun);
             answered.reply
         });
         match answered.await {
@@ -161,7 +165,7 @@ impl Ingress {
     async fn admit(
         &self,
         gate: &Gate,
-        from: Option<IpAddr>,
+        from: Sender,
         request: Request<Incoming>,
     ) -> Result<(Claimable, Held, TaskTrackerToken), Turned> {
         if request.method() != Method::POST {
@@ -177,7 +181,7 @@ impl Ingress {
         self.refuse_when_stopping()?;
         let (at, bytes) = (clock::wall(), delivery.body.len());
         let verified = gate.source.verifier.check(delivery, at).map_err(|reason| {
-            gate.reject(Rejected { at, reason, from, bytes });
+            gate.reject(Rejected { at, reason, from: from.address, bytes });
             // The same for every reason: an attacker learns nothing from it.
             let reply = Reply::refuse(Outcome::Rejected, "the signature is missing or not valid");
             Turned { reply, why: reason.word() }
@@ -190,7 +194,13 @@ impl Ingress {
             let detail = format!("no key can be derived: {why}");
             Turned { reply: Reply::refuse(Outcome::Invalid, &detail), why: why.word() }
         })?;
-        Ok((claimable(gate, &verified, key, from), room, held))
+        let earlier = gate.earlier(&*self.life.store, &verified, &key).map_err(|error| Turned {
+            reply: unavailable(error),
+            why: "the store cannot be read",
+        })?;
+        let mut claimable = claimable(gate, &verified, key, &from);
+        claimable.copy.earlier = earlier;
+        Ok((claimable, room, held))
     }
 
     /// Draining begins nothing new.
@@ -216,11 +226,12 @@ impl Ingress {
         }
         match self.claims.join(&copy.id) {
             Seat::Follow(follower) => self.follow(gate, copy, payload, follower).await,
-            Seat::Lead(leader) => {
+            Seat::Lead(mut leader) => {
                 let sha256 = copy.sha256;
-                let (answered, for_copies) = self.lead(gate, copy, payload).await;
+                let (answered, for_copies) = self.lead(gate, copy, payload, &mut leader).await;
                 let reply = for_copies.unwrap_or_else(|| answered.reply.clone());
-                leader.answer(Led { reply, sha256, received: answered.received });
+                let (id, received) = (answered.id.clone(), answered.received);
+                leader.answer(Led { reply, id, sha256, received });
                 answered
             },
         }
@@ -228,57 +239,15 @@ impl Ingress {
 
     /// A copy that starts no attempt of its own: stored, or answered from the record.
     async fn arrive(&self, gate: &Gate, copy: Copy, payload: Payload) -> Answered {
-        let id = copy.id.clone();
         let arrived = match self.life.store.arrive(copy, &payload).await {
             Ok(arrived) => arrived,
             Err(error) => return Answered::new(unavailable(error)),
         };
         if let Meets::Lead(lead) = &arrived.arrival.meets {
             // The event it was a copy of was forgotten meanwhile: the claim is given back.
-            gate.release(&self.life, &id, lead).await;
+            gate.release(&self.life, &arrived.arrival.id, lead).await;
         }
         answer(gate, arrived)
-    }
-
-    /// Steps 4 to 6 for the copy that leads: a slot, the claim, the attempt, its result.
-    /// The second reply is what the copies get, where that differs.
-    async fn lead(&self, gate: &Gate, copy: Copy, payload: Payload) -> (Answered, Option<Reply>) {
-        let Some(slot) = gate.slot(&self.life).await else {
-            let detail = "the application is busy with as many attempts as `concurrency` allows";
-            return (Answered::new(Reply::refuse(Outcome::Unavailable, detail)), None);
-        };
-        let id = copy.id.clone();
-        let arrived = match self.life.store.arrive(copy, &payload).await {
-            Ok(arrived) => arrived,
-            Err(error) => return (Answered::new(unavailable(error)), None),
-        };
-        let Meets::Lead(lead) = &arrived.arrival.meets else {
-            return (answer(gate, arrived), None);
-        };
-        let ended = gate.attempt(&self.life, &id, lead, payload, Some(slot)).await;
-        let mut reply = provider_answer(&ended.report);
-        let mut for_copies = None;
-        match (ended.report.settlement.verdict, ended.settled) {
-            (Verdict::Success, Err(_)) => reply.outcome = Outcome::Unrecorded,
-            (Verdict::Success | Verdict::Final, Ok(_)) => {
-                let recorded = ended.report.settlement.answer.clone().map(Reply::replay);
-                for_copies = recorded.filter(|_| reply.outcome == Outcome::Processed);
-            },
-            (_, Ok(Settled::Now(Label::Held))) => {
-                reply = Reply::acknowledge(&gate.source.acknowledgement, Outcome::Held);
-            },
-            _ => {},
-        }
-        reply.mismatch = arrived.arrival.mismatch;
-        let answered = Answered {
-            received: Some(lead.received),
-            later: lead.attempt > 1,
-            attempt: lead.attempt,
-            token: lead.token,
-            upstream: ended.report.settlement.answer.as_ref().map(|answer| answer.status),
-            reply,
-        };
-        (answered, for_copies)
     }
 
     /// A copy that waits for the leader's answer, and starts nothing of its own.
@@ -303,14 +272,14 @@ impl Ingress {
         }
         let mut answered = Answered::new(led.reply.to_follower());
         answered.reply.mismatch = false;
-        answered.received = led.received;
+        (answered.id, answered.received) = (led.id, led.received);
         answered.later = true;
         answered
     }
 
     /// Step 7 but for the bytes: the story, the metrics, and one line that says it all.
     fn tell(&self, gate: &Gate, id: &str, key: &Key, answered: &Answered, begun: Instant) {
-        let Answered { reply, received, later, attempt, token, upstream } = answered;
+        let Answered { reply, received, later, attempt, token, upstream, .. } = answered;
         let took = begun.elapsed();
         let now = self.clock.now();
         gate.meters.delivered(reply.outcome);
@@ -363,18 +332,19 @@ fn refuse_nominations(gate: &Gate, headers: &HeaderMap) -> Result<(), Turned> {
 }
 
 /// What a claim needs of a verified delivery. Only a verified one gets here.
-fn claimable(gate: &Gate, verified: &Verified, key: Key, from: Option<IpAddr>) -> Claimable {
+fn claimable(gate: &Gate, verified: &Verified, key: Key, from: &Sender) -> Claimable {
     let delivery = verified.delivery();
     let mut sha256 = [0; 32];
     let hashed = digest::digest(&digest::SHA256, &delivery.body);
     sha256.copy_from_slice(hashed.as_ref());
     let copy = Copy {
         id: format!("{}:{}", gate.source.name, key.text),
+        earlier: None,
         long: key.long.as_deref().map(|text| cut(text).to_owned()),
         sha256,
         bytes: u64::try_from(delivery.body.len()).unwrap_or(u64::MAX),
     };
-    Claimable { copy, key, payload: Payload::new(delivery, from, false) }
+    Claimable { copy, key, payload: from.payload(delivery) }
 }
 
 /// The answer to a copy that does not lead.
@@ -398,6 +368,7 @@ fn answer(gate: &Gate, arrived: Arrived) -> Answered {
     reply.mismatch = arrival.mismatch;
     let later = reply.outcome != Outcome::Queued || arrival.attempt > 0;
     Answered {
+        id: Some(arrival.id),
         received: Some(arrival.first),
         later,
         attempt: arrival.attempt,

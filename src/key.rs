@@ -66,22 +66,23 @@ pub enum Fallback {
     Reject,
     /// Each delivery is an event of its own.
     None,
+    /// Each run is an event: deliveries of equal bytes that wait for a run share it.
+    Coalesce,
 }
 
 impl TryFrom<String> for Fallback {
     type Error = String;
 
     fn try_from(word: String) -> Result<Self, String> {
-        let have = "body, canonical, reject and none";
         match word.as_str() {
             "body" => Ok(Self::Body),
             "canonical" => Ok(Self::Canonical),
             "reject" => Ok(Self::Reject),
             "none" => Ok(Self::None),
-            "coalesce" => {
-                Err(format!("fallback \"{word}\" is not in this version, which has {have}"))
-            },
-            _ => Err(format!("unknown fallback \"{word}\": there are {have}")),
+            "coalesce" => Ok(Self::Coalesce),
+            _ => Err(format!(
+                "unknown fallback \"{word}\": there are body, canonical, reject, none and coalesce"
+            )),
         }
     }
 }
@@ -93,6 +94,7 @@ impl From<Fallback> for &'static str {
             Fallback::Canonical => "canonical",
             Fallback::Reject => "reject",
             Fallback::None => "none",
+            Fallback::Coalesce => "coalesce",
         }
     }
 }
@@ -246,7 +248,8 @@ impl Rule {
         match self.fallback {
             Fallback::None => Ok(Key::from_full(format!("=once.{}", once()))),
             Fallback::Reject => Err(reason.unwrap_or(Unkeyed::Missing)),
-            Fallback::Body => of_body(&delivery.delivery().body),
+            Fallback::Body => of_body("body", &delivery.delivery().body),
+            Fallback::Coalesce => of_body("signal", &delivery.delivery().body),
             Fallback::Canonical => {
                 let body = &delivery.delivery().body;
                 match canonical::canonical(body, &self.ignore) {
@@ -254,10 +257,15 @@ impl Rule {
                         Ok(Key::from_full(format!("=canonical.{}", sha256(text.as_bytes()))))
                     },
                     // Equal bytes are the same event whatever is wrong with them.
-                    Err(_no_canonical_form) => of_body(body),
+                    Err(_no_canonical_form) => of_body("body", body),
                 }
             },
         }
+    }
+
+    /// Whether deliveries with equal bodies have equal keys, whatever their headers and query.
+    pub fn reads_only_the_body(&self) -> bool {
+        self.parts.iter().all(Part::is_of_the_body)
     }
 
     /// The headers that the rule reads, in the `family` of a scheme that has several.
@@ -277,20 +285,26 @@ impl Rule {
     }
 }
 
+fn of_body(kind: &str, body: &[u8]) -> Result<Key, Unkeyed> {
+    match body {
+        [] => Err(Unkeyed::NoBody),
+        body => Ok(Key::from_full(format!("={kind}.{}", sha256(body)))),
+    }
+}
+
 impl Key {
+    /// Whether two deliveries with this key are one event, whenever they come: not so for
+    /// `none` and `coalesce`.
+    pub fn identifies(&self) -> bool {
+        !self.text.starts_with("=once.") && !self.text.starts_with("=signal.")
+    }
+
     fn from_full(full: String) -> Self {
         if full.len() <= MAX_TEXT {
             Self { text: full, long: None }
         } else {
             Self { text: format!("=long.{}", sha256(full.as_bytes())), long: Some(full) }
         }
-    }
-}
-
-fn of_body(body: &[u8]) -> Result<Key, Unkeyed> {
-    match body {
-        [] => Err(Unkeyed::NoBody),
-        body => Ok(Key::from_full(format!("=body.{}", sha256(body)))),
     }
 }
 

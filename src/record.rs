@@ -30,12 +30,14 @@ use crate::time::Millis;
 mod arrive;
 mod operate;
 mod settle;
+mod signal;
 #[cfg(test)]
 mod tests;
 
 pub use arrive::{Arrival, Copy, Meets, arrive};
 pub use operate::{Act, Expiry, Refused, damaged, expire, operate, take};
 pub use settle::{Settled, Settlement, settle};
+pub use signal::{join, signal_of};
 
 /// How many mismatching copies of one event keep their bytes.
 pub const KEPT_COPIES: usize = 3;
@@ -258,6 +260,8 @@ pub struct Context<'a> {
     pub policy: &'a Policy,
     /// The token a claim would get.
     pub token: Token,
+    /// Whether the source is not configured any more: nothing can be attempted.
+    pub orphaned: bool,
     /// This process.
     pub boot: Boot,
     /// A random number in `0.0..1.0`, for the back-off.
@@ -417,9 +421,14 @@ impl Body {
     /// The body of a damaged record: no copy differs from it, the next one becomes it.
     const UNKNOWN: Self = Self { sha256: [0; 32], bytes: 0, held: None };
 
+    /// Whether the record was damaged, so that nothing is known of the body.
+    pub fn is_unknown(&self) -> bool {
+        *self == Self::UNKNOWN
+    }
+
     /// Whether bytes of this SHA-256 are no other body.
     fn agrees_with(&self, sha256: [u8; 32]) -> bool {
-        self.sha256 == sha256 || *self == Self::UNKNOWN
+        self.sha256 == sha256 || self.is_unknown()
     }
 }
 

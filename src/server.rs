@@ -15,10 +15,11 @@ use axum::response::IntoResponse as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::service::TowerToHyperService;
+use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::SetOnce;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,7 +28,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Listen, Source};
 use crate::deliver::Trust;
 use crate::gate::{Gate, Life};
-use crate::ingress::Ingress;
+use crate::ingress::{Ingress, Sender};
 use crate::reply::Reply;
 use crate::store::{Medium, RedbStore, Store as _};
 use crate::telemetry::{self, Outcome};
@@ -37,11 +38,13 @@ pub mod conn;
 mod drain;
 mod handed;
 mod listen;
+mod tls;
 
 use conn::{Limits, Peer, Side, Stop};
-use drain::{drain, end};
+use drain::{LAST_ANSWERS, drain, end};
 pub use handed::Handed;
 pub use listen::Listener;
+use tls::Secured;
 
 /// How long a file that is being opened keeps a request waiting for its answer; after that it
 /// is 503. The most impatient providers hang up after three seconds.
@@ -55,6 +58,8 @@ pub struct Bound {
     admin: Listener,
     metrics: Option<PrometheusHandle>,
     cut: CancellationToken,
+    /// What renews the certificate of `public`.
+    secured: Option<Secured>,
 }
 
 impl Bound {
@@ -69,15 +74,19 @@ impl Bound {
         config: Config,
         metrics: Option<PrometheusHandle>,
     ) -> anyhow::Result<Self> {
-        let public = match handed.public(&config.server)? {
+        let secured = config.server.tls.clone().map(Secured::new).transpose()?;
+        let mut public = match handed.public(&config.server)? {
             Some(public) => public,
             None => Listener::bind(&Listen::Tcp(config.server.listen), "server.listen").await?,
         };
+        if let Some(secured) = &secured {
+            public = public.secured(secured.settings()?);
+        }
         let admin = match handed.admin(&config.server)? {
             Some(admin) => admin,
             None => Listener::bind(&config.server.admin, "server.admin").await?,
         };
-        Ok(Self { config, public, admin, metrics, cut: CancellationToken::new() })
+        Ok(Self { config, public, admin, metrics, cut: CancellationToken::new(), secured })
     }
 
     /// Cancelled during a drain, it ends that at once: open attempts become unknown.
@@ -107,8 +116,13 @@ impl Bound {
         let service = TowerToHyperService::new(service);
         let limits = Limits { side: Side::Operator, ..Limits::from(&self.config.server) };
         let serving = tokio::spawn(conn::serve(self.admin, limits, service, admin_stop.clone()));
+        let mut renewing = JoinSet::new();
+        if let Some(secured) = self.secured {
+            renewing.spawn(secured.renew());
+        }
         let running = Running { admin: &admin, cut: self.cut, metrics: self.metrics };
         let ran = run(self.config, self.public, running, stop).await;
+        renewing.abort_all();
         admin_stop.cancel();
         end(serving, Instant::now() + Duration::from_secs(1)).await;
         ran
@@ -135,7 +149,11 @@ async fn run(
     // Providers are answered from the first moment too.
     let ingress = Arc::new(SetOnce::new());
     let limits = Limits::from(&config.server);
-    let accepting = tokio::spawn(accept(public, limits, Arc::clone(&ingress), halt.clone()));
+    // Not the settings': the socket may have been handed over, or the port be any.
+    let listen = public.address()?;
+    let proxies = config.server.trusted_proxies.clone();
+    let accepting =
+        tokio::spawn(accept(public, limits, Arc::clone(&ingress), halt.clone(), proxies));
     let mut stop = pin!(stop);
     let store = tokio::select! {
         store = open(&config, &clock) => store?,
@@ -143,6 +161,7 @@ async fn run(
             tracing::info!("stopped while the file was being opened");
             halt.asked.cancel();
             halt.shut.cancel();
+            end(accepting, Instant::now() + LAST_ANSWERS).await;
             return Ok(());
         },
     };
@@ -153,7 +172,7 @@ async fn run(
         shut: halt.shut,
         cut,
     };
-    let gates = gates(&config)?;
+    let gates = gates(&config, &store)?;
     let body_timeout = config.server.body_timeout;
     let receives = Ingress::new(&gates, life.clone(), Arc::clone(&clock), body_timeout);
 
@@ -170,7 +189,7 @@ async fn run(
     admin.show(Up { life: life.clone(), gates: shown });
     service::ready();
     let watching = tokio::spawn(service::watch(Arc::clone(&life.store)));
-    tracing::info!(listen = %config.server.listen, sources = config.sources.len(), "ready");
+    tracing::info!(%listen, sources = config.sources.len(), "ready");
 
     let failed = tokio::select! {
         () = stop => None,
@@ -186,25 +205,27 @@ async fn run(
     }
 }
 
-fn gates(config: &Config) -> anyhow::Result<Vec<Arc<Gate>>> {
+fn gates(config: &Config, store: &RedbStore) -> anyhow::Result<Vec<Arc<Gate>>> {
     let trust = Trust::default();
     let gate = |source: &Arc<Source>| {
         let told = || format!("sources.{}.target", source.name);
-        Gate::new(Arc::clone(source), &trust).map(Arc::new).with_context(told)
+        Gate::new(Arc::clone(source), store.old_keys(&source.name), &trust)
+            .map(Arc::new)
+            .with_context(told)
     };
     config.sources.iter().map(gate).collect()
 }
 
 async fn open(config: &Config, clock: &Arc<Clock>) -> anyhow::Result<Arc<RedbStore>> {
-    let policies: BTreeMap<_, _> =
-        config.sources.iter().map(|it| (it.name.clone(), it.policy.clone())).collect();
+    let sources: BTreeMap<_, _> =
+        config.sources.iter().map(|it| (it.name.clone(), it.as_ref().into())).collect();
     let (settings, clock) = (config.storage.clone(), Arc::clone(clock));
     let opening = tokio::task::spawn_blocking(move || {
         let medium = Medium::File(settings.path.clone());
         RedbStore::open_telling(
             medium,
             &settings,
-            policies,
+            sources,
             clock,
             &(Arc::new(service::opening) as _),
         )
@@ -224,15 +245,21 @@ async fn accept(
     limits: Limits,
     ingress: Arc<SetOnce<Arc<Ingress>>>,
     stop: Stop,
+    proxies: Vec<IpNet>,
 ) {
+    let shut = stop.shut.clone();
     let service = service_fn(move |request: http::Request<Incoming>| {
-        let ingress = Arc::clone(&ingress);
-        let from =
-            request.extensions().get::<Peer>().and_then(|peer| peer.addr).map(|addr| addr.ip());
+        let (ingress, shut) = (Arc::clone(&ingress), shut.clone());
+        let peer = request.extensions().get::<Peer>();
+        let address = peer.and_then(|peer| peer.addr).map(|address| address.ip());
+        let tls = peer.is_some_and(|peer| peer.tls);
+        let from = Sender::new(address, tls, request.headers(), &proxies);
         async move {
-            let answer: http::Response<Body> = match timeout(START_PATIENCE, ingress.wait()).await {
-                Ok(ingress) => Arc::clone(ingress).receive(from, request).await,
-                Err(_) => starting(),
+            let answer: http::Response<Body> = tokio::select! {
+                biased;
+                ingress = ingress.wait() => Arc::clone(ingress).receive(from, request).await,
+                () = shut.cancelled() => starting(),
+                () = sleep(START_PATIENCE) => starting(),
             };
             Ok::<_, Infallible>(answer)
         }

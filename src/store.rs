@@ -18,10 +18,18 @@ use crate::verify::Delivery;
 
 mod check;
 mod codec;
+mod due;
 mod file;
+#[doc(hidden)]
+pub mod fuzz;
+mod key_rules;
 mod list;
 mod mend;
+mod orphans;
+mod read;
 mod redb;
+mod rules;
+mod signals;
 mod tables;
 mod totals;
 mod verbs;
@@ -32,7 +40,9 @@ mod tests;
 
 pub use file::{Medium, OpenError, Progress, Step, compact_file};
 pub use list::{Filter, KeyFilter, ListError, Page};
+pub use orphans::{Orphans, orphans};
 pub use redb::RedbStore;
+pub use rules::SourceRules;
 
 /// Where events are kept.
 #[async_trait]
@@ -73,6 +83,12 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// The whole story of an event, all that was answered before included.
     async fn story(&self, id: &str) -> Result<Option<Story>, Unavailable>;
+
+    /// The event of an id, or of what that was under the names its source had before.
+    fn event(&self, id: &str) -> Result<Option<Event>, Unavailable>;
+
+    /// The delivery that the attempts of an event carry, if it is held and can be read.
+    fn body(&self, id: &str) -> Result<Option<Payload>, Unavailable>;
 
     /// One page of the events of `filter`, after `cursor`; `limit` is the most events. Blocks
     /// for some milliseconds.
@@ -255,6 +271,8 @@ impl Deliveries {
 pub struct Story {
     /// The event as it stands.
     pub event: Event,
+    /// The source it belongs to now; `None`: its source is not configured.
+    pub source: Option<String>,
     /// Every attempt, state and settlement, in order.
     pub entries: Vec<Entry>,
     /// Lines of the story that could not be read.
@@ -268,8 +286,10 @@ pub struct Story {
 /// How many events stand where, and how the store does.
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
-    /// Events by source and state.
+    /// Events by source and state, of the sources that are configured.
     pub counts: Vec<(String, Label, u64)>,
+    /// Events of sources that are not.
+    pub orphaned: Vec<(String, Label, u64)>,
     /// How long the oldest due event of each source has been due.
     pub oldest: Vec<(String, Duration)>,
     /// The size of the file in bytes.

@@ -284,8 +284,9 @@ pub fn lost(outcome: Outcome) {
     deliveries(NO_SOURCE, outcome).increment(1);
 }
 
-/// Makes the series of deliveries that reach no source, at zero.
+/// Makes the series of what belongs to no source, at zero.
 pub fn zero_no_source() {
+    show_orphaned(0);
     for outcome in [Outcome::NotFound, Outcome::Invalid, Outcome::Method, Outcome::Unavailable] {
         deliveries(NO_SOURCE, outcome).increment(0);
     }
@@ -296,6 +297,12 @@ pub fn zero_no_source() {
 pub fn show_events(source: &str, state: Label, count: u64) {
     gauge!("oncegate_events", "source" => source.to_owned(), "state" => state.word())
         .set(count as f64);
+}
+
+/// Shows how many events belong to sources that are not configured.
+#[expect(clippy::cast_precision_loss, reason = "gauges are floats; 2^53 events are enough")]
+pub fn show_orphaned(count: u64) {
+    gauge!("oncegate_events", "source" => NO_SOURCE, "state" => "orphaned").set(count as f64);
 }
 
 /// Shows how long the first event in the queue of `source` has been due.

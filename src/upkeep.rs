@@ -76,6 +76,7 @@ fn show(stats: &Stats, sources: &[String]) {
     for (source, state, count) in &stats.counts {
         telemetry::show_events(source, *state, *count);
     }
+    telemetry::show_orphaned(stats.orphaned.iter().map(|(.., count)| count).sum());
     for source in sources {
         let waits = stats.oldest.iter().find(|(name, _)| name == source);
         telemetry::show_oldest(source, waits.map_or(Duration::ZERO, |(_, waits)| *waits));

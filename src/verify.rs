@@ -51,8 +51,8 @@ pub struct Delivery {
     pub body: Bytes,
 }
 
-/// A delivery whose signature was checked. Only [`Verifier::check`] makes one, and only one
-/// of these can be claimed.
+/// A delivery whose signature was checked. Only [`Verifier::check`] makes one of a
+/// request, and only one of these can be claimed.
 #[derive(Clone, Debug)]
 pub struct Verified {
     delivery: Delivery,
@@ -204,6 +204,18 @@ impl Verifier {
             Some(hmac) => hmac.check(&delivery, now)?,
         };
         Ok(Verified { delivery, signed })
+    }
+
+    /// A delivery that was checked before it was stored. Its time is over, so it is not checked
+    /// again: for what the store gives back, never for a request.
+    pub fn recall(&self, stored: Delivery) -> Verified {
+        let hmac = self.0.as_ref();
+        let sent = hmac.and_then(|hmac| Family::choose(&hmac.families, &stored.headers).ok());
+        let signed = sent.map_or_else(Signed::default, |sent| Signed {
+            id: sent.id.map(str::to_owned),
+            family: sent.family.map(str::to_owned),
+        });
+        Verified { delivery: stored, signed }
     }
 
     /// Signs `delivery` as this scheme's provider would, with every secret where the scheme

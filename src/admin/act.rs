@@ -91,7 +91,7 @@ async fn operate(
     }
     let id = format!("{source}:{key}");
     let done = up.life.store.operate(&id, act, note).await;
-    let (word, result) = (act_word(act), told(act, &done));
+    let (word, result) = (act_word(act), told(act, done));
     tracing::info!(by = who(caller), act = word, source, key, note, result, "operator");
     let label = done?.map_err(refusal)?;
     if label == Label::Queued
@@ -138,11 +138,11 @@ fn act_word(act: Act) -> &'static str {
 }
 
 /// What came of it, in a word: the state, or why not.
-fn told(act: Act, done: &Result<Result<Label, Refused>, Unavailable>) -> &'static str {
+fn told(act: Act, done: Result<Result<Label, Refused>, Unavailable>) -> &'static str {
     match done {
         Ok(Ok(_)) if matches!(act, Act::Forget { .. }) => "forgotten",
         Ok(Ok(label)) => label.word(),
-        Ok(Err(refused)) => code(*refused),
+        Ok(Err(refused)) => code(refused),
         Err(_) => "storage_unavailable",
     }
 }
@@ -154,13 +154,18 @@ fn code(refused: Refused) -> &'static str {
         Refused::NeedsForce(_) => "needs_force",
         Refused::NoBody => "no_body",
         Refused::NotHeld(_) => "not_held",
+        Refused::Orphaned => "orphaned",
     }
 }
 
 fn refusal(refused: Refused) -> Refusal {
     match refused {
         Refused::NotFound => Refusal::no_such_event(),
-        Refused::InFlight | Refused::NeedsForce(_) | Refused::NoBody | Refused::NotHeld(_) => {
+        Refused::InFlight
+        | Refused::NeedsForce(_)
+        | Refused::NoBody
+        | Refused::NotHeld(_)
+        | Refused::Orphaned => {
             Refusal::new(StatusCode::CONFLICT, code(refused), refused.to_string())
         },
     }

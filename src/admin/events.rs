@@ -8,7 +8,7 @@ use http::{StatusCode, Uri};
 use serde_json::{Value, json};
 
 use super::query::{Parameters, bad};
-use super::{Admin, Refusal, sources};
+use super::{Admin, Refusal, Up, sources};
 use crate::clock;
 use crate::config::nearest;
 use crate::record::{Event, Label, State as Stands};
@@ -60,13 +60,15 @@ pub(super) async fn list(
             return Err(Refusal::new(status, "storage_unavailable", "the list cannot be read"));
         },
     };
-    let events: Vec<_> = page.events.iter().map(brief).collect();
+    let events: Vec<_> = page.events.iter().map(|event| brief(up, event)).collect();
     Ok(Json(json!({ "events": events, "cursor": page.next })))
 }
 
 /// One line of the list.
-fn brief(event: &Event) -> Value {
-    let (source, key) = event.id.split_once(':').unwrap_or_default();
+fn brief(up: &Up, event: &Event) -> Value {
+    let (born, key) = event.id.split_once(':').unwrap_or_default();
+    // The name that its source has now.
+    let source = up.gate(born).map_or(born, |gate| &gate.source.name);
     let due = match event.state {
         Stands::Queued { due } => Some(due.to_string()),
         Stands::Open | Stands::InFlight { .. } | Stands::Done | Stands::Dead | Stands::Held => None,

@@ -31,7 +31,8 @@ pub(super) async fn list(
         sources.push(tell(gate, &stored.remove(&gate.source.name).unwrap_or_else(none)));
     }
     for (name, events) in stored {
-        if events.values().any(|count| *count > 0) {
+        let orphaned = up.gate(&name).is_none();
+        if orphaned && events.values().any(|count| *count > 0) {
             sources.push(json!({
                 "name": name,
                 "provider": null,
@@ -88,7 +89,8 @@ fn none() -> Counts {
 /// What the store has, by source.
 fn stored(up: &Up) -> BTreeMap<String, Counts> {
     let mut stored: BTreeMap<String, Counts> = BTreeMap::new();
-    for (source, label, count) in up.life.store.stats().counts {
+    let stats = up.life.store.stats();
+    for (source, label, count) in stats.counts.into_iter().chain(stats.orphaned) {
         stored.entry(source).or_insert_with(none).insert(label.word(), count);
     }
     stored
@@ -105,7 +107,7 @@ fn tell(gate: &Gate, events: &Counts) -> Value {
         },
         "path": source.path,
         "target": source.target.to_string(),
-        "was": [],
+        "was": source.was,
         "orphaned": false,
         "events": events,
         "last_delivery": gate.last_delivery().map(|at| at.to_string()),

@@ -24,13 +24,13 @@ pub(super) async fn story(
 fn tell(story: &Story) -> Value {
     let Event { id, long, received, changed, state, owed, doubt, finish, body, kept, .. } =
         &story.event;
-    let (source, key) = id.split_once(':').unwrap_or_default();
+    let (born, key) = id.split_once(':').unwrap_or_default();
     let due = match state {
         Stands::Queued { due } => Some(due.to_string()),
         Stands::Open | Stands::InFlight { .. } | Stands::Done | Stands::Dead | Stands::Held => None,
     };
     json!({
-        "source": source,
+        "source": story.source.as_deref().unwrap_or(born),
         "key": key,
         "long_key": long,
         "idempotency_key": id,

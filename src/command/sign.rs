@@ -10,7 +10,7 @@ use clap::Args;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use oncegate::clock;
-use oncegate::config::{Config, Source, Unsigned};
+use oncegate::config::{Config, Server, Source, Unsigned};
 use oncegate::verify::Delivery;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -91,7 +91,7 @@ impl Sign {
             let known: Vec<&str> = config.sources.iter().map(|it| it.name.as_str()).collect();
             return Err(Failure::unknown("source", &self.source, &known));
         };
-        let sample = self.sample(source, config.server.listen)?;
+        let sample = self.sample(source, &config.server)?;
         let event = sample.event();
         if self.sending.send {
             return send::run(&sample, event.as_deref(), self.sending, self.json).await;
@@ -109,17 +109,13 @@ impl Sign {
         Ok(())
     }
 
-    fn sample<'a>(
-        &self,
-        source: &'a Source,
-        listen: std::net::SocketAddr,
-    ) -> Result<Sample<'a>, Failure> {
+    fn sample<'a>(&self, source: &'a Source, server: &Server) -> Result<Sample<'a>, Failure> {
         let id = self.id.clone().unwrap_or_else(|| Uuid::new_v4().to_string());
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
             headers.append(name, value.clone());
         }
-        let url = self.url(&source.path, listen)?;
+        let url = self.url(&source.path, server)?;
         let mut unsigned = Delivery {
             method: Method::POST,
             query: url.query().map(str::to_owned),
@@ -140,9 +136,10 @@ impl Sign {
     }
 
     /// Where to.
-    fn url(&self, path: &str, listen: std::net::SocketAddr) -> Result<Uri, Failure> {
+    fn url(&self, path: &str, server: &Server) -> Result<Uri, Failure> {
         let Some(url) = &self.url else {
-            let url = format!("http://{}{path}", reachable(listen));
+            let scheme = if server.tls.is_some() { "https" } else { "http" };
+            let url = format!("{scheme}://{}{path}", reachable(server.listen));
             return url.parse().map_err(Failure::new);
         };
         let wrong = || {

@@ -33,9 +33,26 @@ pub(super) fn read(
 ) -> Option<Dict> {
     findings.file = path.map(Path::to_owned);
     let file = match path {
-        Some(path) => file(findings, path)?,
+        Some(path) => {
+            let text = std::fs::read_to_string(path);
+            let wrong = |error| findings.add("", wrong(format!("cannot be read: {error}"), ""));
+            let text = text.map_err(wrong).ok()?;
+            parse(findings, path, &text)?
+        },
         None => toml::Table::new(),
     };
+    merge(findings, file, env)
+}
+
+/// Reads `text` as a file's, and merges the layers.
+pub(super) fn read_text(findings: &mut Findings, text: &str, env: &Environment) -> Option<Dict> {
+    let path = Path::new("config.toml");
+    findings.file = Some(path.to_owned());
+    let file = parse(findings, path, text)?;
+    merge(findings, file, env)
+}
+
+fn merge(findings: &mut Findings, file: toml::Table, env: &Environment) -> Option<Dict> {
     let variables = variables(findings, env);
     let merged = Figment::new()
         .merge(Serialized::defaults(file))
@@ -47,27 +64,20 @@ pub(super) fn read(
         .ok()
 }
 
-fn file(findings: &mut Findings, path: &Path) -> Option<toml::Table> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) => {
-            findings.add("", wrong(format!("cannot be read: {error}"), ""));
-            return None;
-        },
-    };
-    let (table, errors) = DeTable::parse_recoverable(&text);
+fn parse(findings: &mut Findings, path: &Path, text: &str) -> Option<toml::Table> {
+    let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         // Only the message: the error's own text quotes the line, which may hold a secret.
-        findings.push(not_toml(path, &text, error, error.message()));
+        findings.push(not_toml(path, text, error, error.message()));
     }
     if !errors.is_empty() {
         return None;
     }
-    note_lines(&mut findings.lines, &text, "", table.get_ref());
+    note_lines(&mut findings.lines, text, "", table.get_ref());
     toml::Table::deserialize(toml::Deserializer::from(table))
         .map_err(|error| {
             let cause = "a value cannot be held, such as a number of too many digits";
-            findings.push(not_toml(path, &text, &error, cause));
+            findings.push(not_toml(path, text, &error, cause));
         })
         .ok()
 }

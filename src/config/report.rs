@@ -4,10 +4,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 
 use super::values::{write_duration, write_size};
-use super::{Config, Log, LogFormat, Server, Source, Storage};
+use super::{Config, Log, LogFormat, Server, Source, Storage, Tls};
 use crate::record::{Mode, OnMismatch, OnUnknown, Retry};
 use crate::verify;
 
@@ -98,6 +99,16 @@ fn server(server: &Server) -> Section {
         ("admin", json!(server.admin.to_string())),
         ("admin_token", json!(server.admin_token.is_some())),
         ("admin_hosts", json!(server.admin_hosts)),
+        (
+            "tls",
+            server.tls.as_ref().map_or(json!(false), |Tls { cert, key }| {
+                json!({ "cert": cert.display().to_string(), "key": key.display().to_string() })
+            }),
+        ),
+        (
+            "trusted_proxies",
+            json!(server.trusted_proxies.iter().map(IpNet::to_string).collect::<Vec<_>>()),
+        ),
         ("header_timeout", length(server.header_timeout)),
         ("body_timeout", length(server.body_timeout)),
         ("idle_timeout", length(server.idle_timeout)),
@@ -143,7 +154,7 @@ fn source(source: &Source) -> Section {
         OnMismatch::Ignore => "ignore",
     };
     let handshakes = source.handshakes.iter().map(|it| json!(format!("{} = {}", it.when, it.is)));
-    let rows = vec![
+    let mut rows = vec![
         ("provider", json!(source.provider)),
         ("secrets", json!(source.secrets)),
         ("path", json!(source.path)),
@@ -164,6 +175,9 @@ fn source(source: &Source) -> Section {
         ("acknowledgement", json!(source.acknowledgement.status)),
         ("handshakes", handshakes.collect()),
     ];
+    if !source.was.is_empty() {
+        rows.push(("was", json!(source.was)));
+    }
     Section { name: vec!["sources".to_owned(), source.name.clone()], rows }
 }
 

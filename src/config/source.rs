@@ -18,6 +18,7 @@ use crate::preset::{self, Preset};
 use crate::record::{Mode, OnMismatch, OnUnknown, Policy, Retry};
 
 mod identity;
+mod names;
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -55,12 +56,13 @@ pub(super) fn all(
 ) -> Vec<Arc<Source>> {
     let mut sources = Vec::new();
     let mut paths = BTreeMap::new();
+    let mut named = Vec::new();
     for (name, value) in table.rest() {
         let Value::Dict(_, values) = value else {
             table.add(&name, wrong("must be a table", format!("write [sources.{name}]")));
             continue;
         };
-        if !well_named(&name) {
+        if !names::well_named(&name) {
             let mend = "use 1 to 40 of a-z, 0-9 and -";
             table.add(&name, wrong(format!("\"{name}\" is not a source's name"), mend));
         }
@@ -70,14 +72,12 @@ pub(super) fn all(
             let cause = format!("sources {other} and {name} are both on {path}");
             inner.add("path", wrong(cause, "give each its own path"));
         }
+        let was = inner.peek("was").and_then(|was| names::was(was).ok()).unwrap_or_default();
+        named.push((name.clone(), table.path(&name), was));
         sources.extend(one(&name, inner, places, listen).map(Arc::new));
     }
+    names::settle(&named, table.findings());
     sources
-}
-
-fn well_named(name: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=40).contains(&name.len()) && name.bytes().all(plain)
 }
 
 /// The path of the source, right or wrong: two sources on one are refused in any case.
@@ -107,10 +107,12 @@ fn one(name: &str, mut table: Table<'_>, places: Places<'_>, listen: SocketAddr)
     let policy = policy(&mut table, mode, defaults.ttl);
     let identity = identity::read(&mut table, provider, places);
     let signer = identity::signer(&mut table, places);
+    let was = table.read("was", Vec::new(), names::was);
     table.finish();
     let identity = identity?;
     Some(Source {
         name: name.to_owned(),
+        was,
         provider: provider_name,
         secrets: identity.secrets,
         path,

@@ -11,6 +11,7 @@ use crate::record::{Mode, OnMismatch, OnUnknown};
 
 mod advice;
 mod broken;
+mod names;
 
 /// A secret that must show up nowhere.
 const SECRET: &str = "whsec_do_not_show_me_anywhere_0123456789";
@@ -66,6 +67,9 @@ fn the_shipped_examples_are_right_when_uncommented() {
         "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3\n",
     )
     .unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(folder.path().join("fullchain.pem"), made.cert.pem()).unwrap();
+    std::fs::write(folder.path().join("privkey.pem"), made.signing_key.serialize_pem()).unwrap();
     let shipped = include_str!("../../config.toml");
     // A line of an example is a comment that is TOML.
     let uncommented: String = shipped
@@ -92,6 +96,7 @@ fn the_shipped_examples_are_right_when_uncommented() {
     let plain = &config.sources[3];
     assert_eq!(plain.policy.mode, Mode::Queue);
     assert_eq!(plain.key_spec.ignore, ["/attempt", "/meta/sent_at"]);
+    assert!(config.server.tls.is_some() && config.server.trusted_proxies.len() == 2);
     let stripe = config.sources.last().unwrap();
     assert!(stripe.signer.is_some());
     assert_eq!(stripe.policy.dead_ttl, Some(Duration::from_hours(90 * 24)));
@@ -246,6 +251,9 @@ fn check_prints_what_is_in_force_and_what_to_think_about() {
     listen = "127.0.0.1:8080"
     admin = "0.0.0.0:9000"
     admin_token = true
+    admin_hosts = []
+    tls = false
+    trusted_proxies = []
     header_timeout = "10s"
     body_timeout = "1m"
     idle_timeout = "30s"

@@ -3,7 +3,7 @@
 //! Each reads its kind from text too, since a variable is always text.
 
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::str::FromStr;
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use figment::value::Value;
 use http::Uri;
+use ipnet::IpNet;
 
 use super::Listen;
 use super::problem::{Wrong, wrong};
@@ -135,6 +136,31 @@ pub(super) fn listen(folder: &Path) -> impl FnOnce(&Value) -> Result<Listen, Wro
             Err(wrong("names no socket", "write its path: \"unix:/run/oncegate/admin.sock\""))
         },
         Some(path) => Ok(Listen::Unix(folder.join(path))),
+    }
+}
+
+/// A list of networks (`10.0.0.0/8`) and single addresses.
+pub(super) fn networks(value: &Value) -> Result<Vec<IpNet>, Wrong> {
+    let Some(items) = value.as_array() else {
+        let mend = "write one such as [\"10.0.0.0/8\", \"::1\"]";
+        return Err(wrong("must be a list of networks and addresses", mend));
+    };
+    items.iter().map(network).collect()
+}
+
+fn network(value: &Value) -> Result<IpNet, Wrong> {
+    let text = text(value)?;
+    let single = || text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
+    match text.parse::<IpNet>().or_else(|_| single()) {
+        Ok(net) if net.trunc() == net => Ok(net),
+        Ok(net) => {
+            let mend = format!("write \"{}\", or one address without a prefix", net.trunc());
+            Err(wrong(format!("\"{text}\" goes beyond its prefix"), mend))
+        },
+        Err(_) => {
+            let mend = "write one such as \"10.0.0.0/8\" or \"::1\"";
+            Err(wrong(format!("\"{text}\" is neither a network nor an address"), mend))
+        },
     }
 }
 

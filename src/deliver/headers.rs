@@ -31,7 +31,7 @@ pub fn nominated(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 
 /// Copies the headers that belong to the message and that `keeps` lets through, in order:
 /// not the hop-by-hop ones, nor those that `Connection` names.
-pub(super) fn end_to_end(headers: &HeaderMap, keeps: impl Fn(&str) -> bool) -> HeaderMap {
+pub fn end_to_end(headers: &HeaderMap, keeps: impl Fn(&str) -> bool) -> HeaderMap {
     let nominated: Vec<&str> = nominated(headers).collect();
     headers
         .iter()

@@ -249,6 +249,8 @@ mod tests {
         first.take(10).unwrap();
         // Nobody gives way where that would not help.
         assert_eq!(second.take(40), Err(Short::Full));
+        let refused = Turned::from(Short::Full).reply;
+        assert_eq!((refused.outcome, refused.status), (Outcome::Unavailable, 503));
         assert_eq!(first.take(10), Ok(()));
         drop(whole);
         assert_eq!(second.take(40), Ok(()));

@@ -52,6 +52,14 @@ impl Part {
         }
     }
 
+    /// Whether it is read from the body.
+    pub(super) fn is_of_the_body(&self) -> bool {
+        match self {
+            Self::Json(_) | Self::Form(_) => true,
+            Self::Header(_) | Self::Starred(_) | Self::Query(_) | Self::SignedId => false,
+        }
+    }
+
     /// Appends the part's text to `key`.
     pub(super) fn write(&self, verified: &Verified, key: &mut String) -> Result<(), Unkeyed> {
         match self.read(verified)? {

@@ -185,7 +185,7 @@ fn an_unstated_fallback_is_body_and_a_later_one_is_named() {
     let read = |text: &str| toml::from_str::<Spec>(text).map_err(|error| error.to_string());
     assert_eq!(read("parts = ['json:/id']").unwrap().fallback, Fallback::Body);
     assert_eq!(read("fallback = 'none'").unwrap().fallback, Fallback::None);
-    assert!(read("fallback = 'coalesce'").unwrap_err().contains("not in this version"));
+    assert_eq!(read("fallback = 'coalesce'").unwrap().fallback, Fallback::Coalesce);
     assert!(read("fallback = 'Body'").unwrap_err().contains("unknown fallback"));
     assert!(read("part = []").unwrap_err().contains("unknown field"));
     let spec =

@@ -2,15 +2,18 @@
 
 use super::{
     Body, Change, Context, Event, Finish, KEPT_COPIES, Lead, Mode, OnMismatch, State, Token, What,
-    Writes,
+    Writes, signal_of,
 };
 use crate::time::Millis;
 
 /// What a copy brings to the decision; its bytes stay with the caller.
 #[derive(Clone, Debug)]
 pub struct Copy {
-    /// The event's id, `<source>:<key>`.
+    /// The event's id, `<source>:<key>`; of a signal, what its runs' ids begin with.
     pub id: String,
+    /// The id of the event that it is a copy of by a name or a key rule of before, if `id`
+    /// is not there.
+    pub earlier: Option<String>,
     /// The full text of a key that was too long for `id`.
     pub long: Option<String>,
     /// SHA-256 of the copy's body.
@@ -29,6 +32,9 @@ impl Copy {
 /// What a copy meets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arrival {
+    /// The event's own id, which attempts and settlements use. It is not the copy's where
+    /// the event was born under another name or key rule, or is a run of a signal.
+    pub id: String,
     /// What to do with it.
     pub meets: Meets,
     /// Same key, other body, and the source looks at it.
@@ -64,6 +70,7 @@ pub fn arrive(stored: Option<&Event>, copy: &Copy, cx: &Context<'_>) -> Change<A
     let agrees = stored.body.agrees_with(copy.sha256);
     let mismatch = cx.policy.on_mismatch != OnMismatch::Ignore && !agrees;
     let reply = |meets, event: &Event| Arrival {
+        id: event.id.clone(),
         meets,
         mismatch,
         finished: event.finish.is_some(),
@@ -105,7 +112,10 @@ pub fn arrive(stored: Option<&Event>, copy: &Copy, cx: &Context<'_>) -> Change<A
 /// The first copy of an event.
 fn first(copy: &Copy, cx: &Context<'_>) -> Change<Arrival> {
     let event = Event {
-        id: copy.id.clone(),
+        id: match signal_of(&copy.id) {
+            Some(signal) => format!("{signal}.{}", cx.token.0),
+            None => copy.id.clone(),
+        },
         long: copy.long.clone(),
         received: cx.now,
         changed: cx.now,
@@ -143,8 +153,14 @@ fn attempt_again(
             Meets::Queued
         },
     };
-    let reply =
-        Arrival { meets, mismatch, finished: false, first: event.received, attempt: event.attempt };
+    let reply = Arrival {
+        id: event.id.clone(),
+        meets,
+        mismatch,
+        finished: false,
+        first: event.received,
+        attempt: event.attempt,
+    };
     Change { event: Some(event), writes, reply }
 }
 

@@ -39,6 +39,8 @@ pub enum Refused {
     NoBody,
     /// Only a Held event can be settled.
     NotHeld(Label),
+    /// Its source is not configured, so there is no target, and no rule for what is unknown.
+    Orphaned,
 }
 
 impl fmt::Display for Refused {
@@ -51,6 +53,10 @@ impl fmt::Display for Refused {
             Self::NotHeld(state) => {
                 write!(f, "the event is {}, and only a held one can be settled", state.word())
             },
+            Self::Orphaned => f.write_str(
+                "the event's source is not configured: configure it again, or name it in `was` of \
+                 the source that goes on for it",
+            ),
         }
     }
 }
@@ -87,6 +93,10 @@ pub fn operate(
 ) -> Result<Change<Label>, Refused> {
     let stored = stored.ok_or(Refused::NotFound)?;
     let label = stored.label();
+    let attempts = matches!(act, Act::Redeliver { .. } | Act::SettleQueued);
+    if cx.orphaned && (attempts || label == Label::InFlight) {
+        return Err(Refused::Orphaned);
+    }
     if label == Label::InFlight {
         return Err(Refused::InFlight);
     }

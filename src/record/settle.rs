@@ -2,7 +2,7 @@
 
 use super::{
     Answer, Change, Context, Event, Finish, Label, OnUnknown, State, Token, Verdict, What, Writes,
-    brief,
+    brief, signal_of,
 };
 
 /// What came of an attempt.
@@ -46,7 +46,12 @@ pub fn settle(
         detail: brief(&settlement.detail),
         late,
     };
+    // Copies may have joined since it was given up: they are owed an attempt that began later.
+    let joined = late
+        && signal_of(&event.id).is_some()
+        && matches!(event.state, State::Open | State::Queued { .. });
     match settlement.verdict {
+        Verdict::Success if joined => event.tell(what, cx.now, &mut writes),
         Verdict::Success => finish(&mut event, settlement, what, cx, &mut writes),
         // Given up before: its failure changes nothing, it only enters the story.
         _ if late => event.tell(what, cx.now, &mut writes),

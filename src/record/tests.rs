@@ -40,7 +40,13 @@ fn sha(body: u8) -> [u8; 32] {
 }
 
 fn copy(body: u8) -> Copy {
-    Copy { id: "shop:evt".into(), long: None, sha256: sha(body), bytes: u64::from(body) }
+    Copy {
+        id: "shop:evt".into(),
+        earlier: None,
+        long: None,
+        sha256: sha(body),
+        bytes: u64::from(body),
+    }
 }
 
 fn settlement(verdict: Verdict) -> Settlement {
@@ -101,7 +107,14 @@ impl Desk {
     fn run<R>(&mut self, decide: impl FnOnce(Option<&Event>, &Context<'_>) -> Change<R>) -> R {
         self.drawn += 1;
         let token = Token(self.drawn);
-        let cx = Context { now: self.now, policy: &self.policy, token, boot: Boot(1), draw: 0.5 };
+        let cx = Context {
+            now: self.now,
+            policy: &self.policy,
+            token,
+            orphaned: false,
+            boot: Boot(1),
+            draw: 0.5,
+        };
         let change = decide(self.event.as_ref(), &cx);
         self.writes = change.writes;
         if change.event.is_some() {
@@ -147,7 +160,14 @@ impl Desk {
 
     fn operate(&mut self, act: Act) -> Result<Label, Refused> {
         let token = Token(self.drawn + 1);
-        let cx = Context { now: self.now, policy: &self.policy, token, boot: Boot(1), draw: 0.5 };
+        let cx = Context {
+            now: self.now,
+            policy: &self.policy,
+            token,
+            boot: Boot(1),
+            orphaned: false,
+            draw: 0.5,
+        };
         let change = operate(self.event.as_ref(), act, "because", &cx)?;
         self.event = change.event;
         self.writes = change.writes;
@@ -160,7 +180,14 @@ impl Desk {
 
     fn expire(&self) -> Expiry {
         let token = Token(self.drawn + 1);
-        let cx = Context { now: self.now, policy: &self.policy, token, boot: Boot(1), draw: 0.5 };
+        let cx = Context {
+            now: self.now,
+            policy: &self.policy,
+            token,
+            boot: Boot(1),
+            orphaned: false,
+            draw: 0.5,
+        };
         expire(self.event(), &cx)
     }
 

@@ -31,9 +31,12 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 
-use super::listen::{Listener, Stream};
+use super::listen::{Listener, Plain, Stream};
+use super::tls;
 use crate::config::Server;
 use crate::reply::Reply;
 use crate::telemetry::{self, Outcome};
@@ -51,6 +54,9 @@ use watch::{Busy, Watch, Watched};
 
 /// How long a client may take none of an answer's bytes.
 pub const WRITE_STALL: Duration = Duration::from_secs(30);
+
+/// How long, after the last answer, what a client still sends is read to throw it away.
+pub const LINGER: Duration = Duration::from_secs(5);
 
 /// The pause after an accept failed for want of resources (file descriptors, memory):
 /// they come back when connections end, so asking again at once only burns the CPU.
@@ -73,6 +79,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// How long a client may take none of an answer's bytes.
     pub write_stall: Duration,
+    /// How long a client may go on sending after its last answer.
+    pub linger: Duration,
     /// Connections at once, at least 1; more wait in the kernel's backlog.
     pub max_connections: usize,
 }
@@ -84,6 +92,7 @@ impl From<&Server> for Limits {
             header_timeout: server.header_timeout,
             idle_timeout: server.idle_timeout,
             write_stall: WRITE_STALL,
+            linger: LINGER,
             max_connections: server.max_connections,
         }
     }
@@ -110,6 +119,8 @@ impl From<CancellationToken> for Stop {
 pub struct Peer {
     /// The address the connection came from; none over a unix socket.
     pub addr: Option<SocketAddr>,
+    /// Whether the connection is secured.
+    pub tls: bool,
 }
 
 /// Accepts connections and answers their requests with `service`, until a stop.
@@ -134,10 +145,13 @@ pub async fn serve<S>(
     let (listener, stop) = (listener.into(), stop.into());
     let permits = Arc::new(Semaphore::new(limits.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
     let mut connections = JoinSet::new();
+    let acceptor = listener.tls();
     let open = |connections: &mut JoinSet<()>, (stream, peer, permit)| {
-        let serving = connection(stream, peer, limits, service.clone(), stop.clone());
+        let (service, stop, acceptor) = (service.clone(), stop.clone(), acceptor.clone());
         connections.spawn(async move {
-            serving.await;
+            if let Some(stream) = secure(acceptor, stream, limits, &stop).await {
+                connection(stream, peer, limits, service, stop).await;
+            }
             drop::<OwnedSemaphorePermit>(permit);
         });
     };
@@ -178,10 +192,22 @@ pub async fn serve<S>(
 async fn accept(
     listener: &Listener,
     permits: &Arc<Semaphore>,
-) -> io::Result<(Stream, Peer, OwnedSemaphorePermit)> {
+) -> io::Result<(Plain, Peer, OwnedSemaphorePermit)> {
     let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, addr) = listener.accept().await?;
-    Ok((stream, Peer { addr }, permit))
+    Ok((stream, Peer { addr, tls: listener.is_secured() }, permit))
+}
+
+/// The stream that HTTP is spoken over; none if the client does not get that far.
+async fn secure(
+    acceptor: Option<TlsAcceptor>,
+    stream: Plain,
+    limits: Limits,
+    stop: &Stop,
+) -> Option<Stream> {
+    let Some(acceptor) = acceptor else { return Some(Either::Left(stream)) };
+    let shaken = tls::shake(&acceptor, stream, limits.header_timeout, &stop.shut).await;
+    shaken.map(|stream| Either::Right(Box::new(stream)))
 }
 
 /// Whether only the connection at the head of the backlog is to blame.
@@ -226,6 +252,9 @@ where
                 Ok(answer) => answer.await?,
                 Err(refusal) => refuse(peer, limits.side, refusal),
             };
+            if busy.is_the_last() || response.headers().contains_key(CONNECTION) {
+                busy.end();
+            }
             if busy.is_the_last() || last.is_cancelled() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }

@@ -18,7 +18,7 @@ const GRACE: Duration = Duration::from_secs(1);
 const LAST_WRITES: Duration = Duration::from_secs(5);
 
 /// How long the last answers may take to leave.
-const LAST_ANSWERS: Duration = Duration::from_secs(2);
+pub(super) const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// Accepts nothing more, serves for a moment what comes over open connections, then begins
 /// nothing new, lets what is open end, and cuts what still is at the deadline.

@@ -161,4 +161,26 @@ mod tests {
             }
         }
     }
+    #[tokio::test]
+    async fn an_admin_socket_that_is_open_to_other_machines_needs_a_token() {
+        let with = |env: &[(&str, &str)]| {
+            let env = env.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            let server = crate::config::Config::load(None, &env).unwrap().server;
+            let socket = TcpListener::bind("0.0.0.0:0").unwrap();
+            let mut handed = Handed { public: None, admin: Some(Admin::Tcp(socket)) };
+            handed.admin(&server).map(|listener| listener.unwrap().is_handed())
+        };
+        let told = with(&[]).unwrap_err().to_string();
+        assert!(told.contains("set server.admin_token"), "{told}");
+        assert!(with(&[("ONCEGATE_SERVER__ADMIN_TOKEN", "0123456789abcdef")]).unwrap());
+    }
+
+    #[test]
+    fn a_socket_that_cannot_accept_is_refused() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let accepted = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert!(listening(&listener, "public").is_ok());
+        let told = listening(&accepted, "public").unwrap_err().to_string();
+        assert!(told.contains("does not listen; set Accept=no"), "{told}");
+    }
 }

@@ -7,9 +7,13 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
 use crate::config::Listen;
@@ -20,7 +24,11 @@ const SOCKET_MODE: u32 = 0o660;
 /// A socket that accepts connections. One that was handed over is kept open by another
 /// process when this one ends: who is not accepted here waits for the next.
 #[derive(Debug)]
-pub struct Listener(Socket);
+pub struct Listener {
+    socket: Socket,
+    /// What secures each connection.
+    tls: Option<Arc<ServerConfig>>,
+}
 
 #[derive(Debug)]
 enum Socket {
@@ -36,11 +44,20 @@ enum Socket {
 }
 
 /// A connection as it was accepted.
-pub(super) type Stream = Either<TcpStream, UnixStream>;
+pub(super) type Plain = Either<TcpStream, UnixStream>;
+
+/// A connection that carries HTTP. Boxed, so that one without TLS stays small.
+pub(super) type Stream = Either<Plain, Box<TlsStream<Plain>>>;
+
+impl From<Socket> for Listener {
+    fn from(socket: Socket) -> Self {
+        Self { socket, tls: None }
+    }
+}
 
 impl From<TcpListener> for Listener {
     fn from(listener: TcpListener) -> Self {
-        Self(Socket::Tcp { listener, handed: false })
+        Socket::Tcp { listener, handed: false }.into()
     }
 }
 
@@ -54,7 +71,7 @@ impl Listener {
             },
             Listen::Unix(path) => {
                 let (listener, file) = bind_unix(path).with_context(told)?;
-                Ok(Self(Socket::Unix { listener, file: Some(file) }))
+                Ok(Socket::Unix { listener, file: Some(file) }.into())
             },
         }
     }
@@ -63,19 +80,34 @@ impl Listener {
     pub(super) fn handed_tcp(socket: std::net::TcpListener) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let listener = TcpListener::from_std(socket)?;
-        Ok(Self(Socket::Tcp { listener, handed: true }))
+        Ok(Socket::Tcp { listener, handed: true }.into())
     }
 
     /// Takes over a unix socket that another process listens on.
     pub(super) fn handed_unix(socket: std::os::unix::net::UnixListener) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let listener = UnixListener::from_std(socket)?;
-        Ok(Self(Socket::Unix { listener, file: None }))
+        Ok(Socket::Unix { listener, file: None }.into())
+    }
+
+    /// The same, each connection secured.
+    pub(super) fn secured(self, tls: Arc<ServerConfig>) -> Self {
+        Self { tls: Some(tls), ..self }
+    }
+
+    /// Whether connections are secured.
+    pub(super) fn is_secured(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// What secures each connection.
+    pub(super) fn tls(&self) -> Option<TlsAcceptor> {
+        self.tls.clone().map(TlsAcceptor::from)
     }
 
     /// Whether the socket outlives this process.
     pub(super) fn is_handed(&self) -> bool {
-        match &self.0 {
+        match &self.socket {
             Socket::Tcp { handed, .. } => *handed,
             Socket::Unix { file, .. } => file.is_none(),
         }
@@ -83,7 +115,7 @@ impl Listener {
 
     /// Its address; a unix socket has none.
     pub(super) fn address(&self) -> io::Result<SocketAddr> {
-        match &self.0 {
+        match &self.socket {
             Socket::Tcp { listener, .. } => listener.local_addr(),
             Socket::Unix { .. } => {
                 let why = "a unix socket has no address";
@@ -93,8 +125,8 @@ impl Listener {
     }
 
     /// The next connection, and the address it came from; a unix socket has none.
-    pub(super) async fn accept(&self) -> io::Result<(Stream, Option<SocketAddr>)> {
-        match &self.0 {
+    pub(super) async fn accept(&self) -> io::Result<(Plain, Option<SocketAddr>)> {
+        match &self.socket {
             Socket::Tcp { listener, .. } => {
                 let (stream, address) = listener.accept().await?;
                 // Answers are written whole: waiting for more to send would only delay them.

@@ -96,26 +96,27 @@ fn open() -> (Arc<RedbStore>, Arc<Switch>) {
     ];
     let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let config = Config::load(None, &env).unwrap();
-    let policies = config.sources.iter().map(|it| (it.name.clone(), it.policy.clone())).collect();
+    let policies = config.sources.iter().map(|it| (it.name.clone(), it.as_ref().into())).collect();
     let clock = Arc::new(Clock::still(Millis(1_800_000_000_000)));
     let store = RedbStore::open(medium, &config.storage, policies, clock).unwrap();
     (Arc::new(store), switch)
 }
 
-fn watched(store: &Arc<RedbStore>, period: Duration) -> mpsc::UnboundedReceiver<Health> {
-    let (fed, feeds) = mpsc::unbounded_channel();
+fn watched(store: &Arc<RedbStore>, period: Duration) -> mpsc::Receiver<Health> {
+    let (fed, feeds) = mpsc::channel(10_000);
     let store = Arc::clone(store) as _;
-    tokio::spawn(feed(store, period, move |health| fed.send(health).unwrap_or_default()));
+    tokio::spawn(feed(store, period, move |health| fed.try_send(health).unwrap_or_default()));
     feeds
 }
 
-async fn next(feeds: &mut mpsc::UnboundedReceiver<Health>) -> Health {
+async fn next(feeds: &mut mpsc::Receiver<Health>) -> Health {
     timeout(Duration::from_secs(20), feeds.recv()).await.expect("fed").expect("watched")
 }
 
 /// An event arrives: something to write.
 fn write(store: &Arc<RedbStore>) {
-    let copy = Copy { id: "p:evt_1".to_owned(), long: None, sha256: [0; 32], bytes: 2 };
+    let copy =
+        Copy { id: "p:evt_1".to_owned(), earlier: None, long: None, sha256: [0; 32], bytes: 2 };
     let delivery = Delivery {
         method: http::Method::POST,
         query: None,

@@ -4,17 +4,19 @@
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTableMetadata as _};
 
 use super::codec::{self, Damaged};
+use super::rules::{Rules, in_flight};
+use super::signals;
 use super::tables::{self, Failure, Place};
 use super::totals::Totals;
 use super::{Deliveries, Payload};
-use crate::record::{Boot, Entry, Event, Finish, KEPT_COPIES, State, What};
+use crate::record::{Entry, Event, Finish, KEPT_COPIES, State, What, signal_of};
 
 /// Problems listed at most: a file with more is not read line by line.
 const PROBLEMS_LIMIT: usize = 1000;
 
 /// The tables, and what was found so far.
-struct Walk {
-    boot: Boot,
+struct Walk<'a> {
+    rules: &'a Rules,
     keys: ReadOnlyTable<&'static str, &'static [u8]>,
     events: ReadOnlyTable<u64, &'static [u8]>,
     agenda: ReadOnlyTable<tables::AgendaKey, ()>,
@@ -22,15 +24,16 @@ struct Walk {
     answers: ReadOnlyTable<u64, &'static [u8]>,
     story: ReadOnlyTable<(u64, u32), &'static [u8]>,
     deliveries: ReadOnlyTable<u64, &'static [u8]>,
+    signals: ReadOnlyTable<&'static str, &'static [u8]>,
     problems: Vec<String>,
 }
 
 /// Lists what is wrong in the file as `txn` sees it. Each event must have one key, one row
 /// in the agenda where it stands, its body if it is held, its answer if it is recorded, and
 /// every line of its story; nothing else may be there; and the totals must be their sum.
-pub(super) fn check(txn: &ReadTransaction, boot: Boot) -> Result<Vec<String>, Failure> {
+pub(super) fn check(txn: &ReadTransaction, rules: &Rules) -> Result<Vec<String>, Failure> {
     let mut walk = Walk {
-        boot,
+        rules,
         keys: txn.open_table(tables::KEYS)?,
         events: txn.open_table(tables::EVENTS)?,
         agenda: txn.open_table(tables::AGENDA)?,
@@ -38,6 +41,7 @@ pub(super) fn check(txn: &ReadTransaction, boot: Boot) -> Result<Vec<String>, Fa
         answers: txn.open_table(tables::ANSWERS)?,
         story: txn.open_table(tables::STORY)?,
         deliveries: txn.open_table(tables::DELIVERIES)?,
+        signals: txn.open_table(tables::SIGNALS)?,
         problems: Vec::new(),
     };
     let stored = tables::totals(txn)?;
@@ -50,7 +54,7 @@ pub(super) fn check(txn: &ReadTransaction, boot: Boot) -> Result<Vec<String>, Fa
     Ok(walk.problems)
 }
 
-impl Walk {
+impl Walk<'_> {
     fn tell(&mut self, problem: impl FnOnce() -> String) {
         if self.problems.len() < PROBLEMS_LIMIT {
             self.problems.push(problem());
@@ -95,8 +99,10 @@ impl Walk {
         let (place, at) = Place::of(event);
         let listed = self.agenda.get((event.source(), place, at, seq))?.is_some();
         self.expect(listed, id, "the agenda does not have it where it stands");
-        let ours = !matches!(event.state, State::InFlight { boot } if boot != self.boot);
-        self.expect(ours, id, "in flight under another boot");
+        let orphaned = self.rules.configured(event.source()).is_none();
+        let ours = !matches!(event.state, State::InFlight { boot } if boot != self.rules.boot);
+        self.expect(ours || orphaned, id, "in flight under another boot");
+        self.run(seq, event)?;
         self.bodies(seq, event)?;
         let answer = self.answers.get(seq)?.is_some();
         let readable = tables::answer(&self.answers, seq)?.is_ok();
@@ -109,6 +115,18 @@ impl Walk {
                 codec::open::<Deliveries>("deliveries", &tables::event_key(seq), row.value());
             self.expect(read.is_ok(), id, "its deliveries cannot be read");
         }
+        Ok(())
+    }
+
+    /// The row of a signal tells which of its runs is in flight: one has no room for two.
+    fn run(&mut self, seq: u64, event: &Event) -> Result<(), Failure> {
+        let Some(signal) = signal_of(&event.id) else { return Ok(()) };
+        let Ok(runs) = signals::runs(&self.signals, signal)? else {
+            self.tell(|| format!("{signal}: its row cannot be read"));
+            return Ok(());
+        };
+        let open = runs.open == Some(seq);
+        self.expect(open == in_flight(event), &event.id, "its signal has it in flight, or not");
         Ok(())
     }
 
@@ -212,6 +230,17 @@ impl Walk {
         }
         for row in self.deliveries.range::<u64>(..)? {
             owned("list of deliveries", row?.0.value())?;
+        }
+        for row in self.signals.range::<&str>(..)? {
+            let (signal, _) = row?;
+            let signal = signal.value();
+            let Ok(runs) = signals::runs(&self.signals, signal)? else { continue };
+            for seq in runs.newest.into_iter().chain(runs.open) {
+                let run = tables::event(&self.events, seq)?.and_then(Result::ok);
+                if run.is_none_or(|run| signal_of(&run.id) != Some(signal)) {
+                    found.push(format!("{signal}: number {seq} is no run of it"));
+                }
+            }
         }
         for problem in found {
             self.tell(|| problem);

@@ -40,6 +40,11 @@ impl Encoded {
     }
 }
 
+/// Takes bytes for an encoded value.
+pub(super) fn raw(bytes: &[u8]) -> Encoded {
+    Encoded(bytes.to_vec())
+}
+
 /// Encodes `value`.
 pub(super) fn encode<T>(value: &T) -> Result<Encoded, wincode::WriteError>
 where

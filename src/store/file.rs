@@ -289,9 +289,11 @@ pub fn compact_file(settings: &config::Storage) -> Result<(u64, u64), OpenError>
     let before = medium.bytes();
     catch_unwind(AssertUnwindSafe(|| db.compact()))
         .map_err(|_| OpenError::Damaged(medium.name(), "redb panicked".to_owned()))?
-        .map_err(|error| match error {
-            CompactionError::Storage(error) => medium.explain(DatabaseError::Storage(error)),
-            error => OpenError::Damaged(medium.name(), error.to_string()),
+        .map_err(|error| {
+            if let CompactionError::Storage(error) = error {
+                return medium.explain(DatabaseError::Storage(error));
+            }
+            medium.failed(io::Error::other(error.to_string()))
         })?;
     db.close().map_err(|error| medium.failed(io::Error::other(error.to_string())))?;
     Ok((before, medium.bytes()))

@@ -98,7 +98,7 @@ impl Position {
         match (&position, filter.order()) {
             (Self::Number(_), Order::Number)
             | (Self::Moment(..), Order::Moment(_))
-            | (Self::Id(_), Order::Key(..)) => Ok(position),
+            | (Self::Id(_), Order::Key(_)) => Ok(position),
             _ => Err(ListError::BadCursor),
         }
     }
@@ -108,8 +108,8 @@ impl Position {
 enum Order<'a> {
     /// A few lookups, no walk.
     Lookup(&'a str),
-    /// By key, within a source.
-    Key(&'a str, &'a str),
+    /// By id, within a source.
+    Key(&'a str),
     /// By the agenda's time, newest first.
     Moment(Label),
     /// By sequence number, newest first.
@@ -120,7 +120,7 @@ impl Filter {
     fn order(&self) -> Order<'_> {
         match (&self.key, &self.source, self.state) {
             (Some(KeyFilter::Is(key)), _, _) => Order::Lookup(key),
-            (Some(KeyFilter::StartsWith(start)), Some(source), _) => Order::Key(source, start),
+            (Some(KeyFilter::StartsWith(start)), Some(_), _) => Order::Key(start),
             (_, _, Some(state)) => Order::Moment(state),
             _ => Order::Number,
         }
@@ -130,22 +130,31 @@ impl Filter {
     fn identity(&self) -> String {
         format!("{:?} {:?} {:?}", self.source, self.state, self.key)
     }
+}
 
+/// What is looked for, and under which names events of its source were born.
+pub(super) struct Wanted<'a> {
+    pub(super) filter: &'a Filter,
+    /// Every name that the source has or had; `None`: any source.
+    pub(super) names: Option<Vec<String>>,
+}
+
+impl Wanted<'_> {
     fn takes(&self, event: &Event) -> bool {
         self.takes_name(event)
             && self.takes_state(event)
-            && self.since.is_none_or(|since| event.received >= since)
-            && self.until.is_none_or(|until| event.received <= until)
+            && self.filter.since.is_none_or(|since| event.received >= since)
+            && self.filter.until.is_none_or(|until| event.received <= until)
     }
 
     fn takes_state(&self, event: &Event) -> bool {
-        self.state.is_none_or(|state| event.label() == state)
+        self.filter.state.is_none_or(|state| event.label() == state)
     }
 
     fn takes_name(&self, event: &Event) -> bool {
         let (source, key) = event.id.split_once(':').unwrap_or_default();
-        self.source.as_deref().is_none_or(|it| it == source)
-            && match &self.key {
+        self.names.as_ref().is_none_or(|names| names.iter().any(|name| name == source))
+            && match &self.filter.key {
                 None => true,
                 Some(KeyFilter::Is(is)) => key == is,
                 Some(KeyFilter::StartsWith(start)) => key.starts_with(start.as_str()),
@@ -154,13 +163,13 @@ impl Filter {
 
     /// Whether all that was received by `at` is too old.
     fn is_past(&self, at: Millis) -> bool {
-        self.since.is_some_and(|since| at < since)
+        self.filter.since.is_some_and(|since| at < since)
     }
 }
 
 /// One page being filled.
 struct Walk<'a> {
-    filter: &'a Filter,
+    wanted: &'a Wanted<'a>,
     keys: ReadOnlyTable<&'static str, &'static [u8]>,
     events: ReadOnlyTable<u64, &'static [u8]>,
     limit: usize,
@@ -171,18 +180,19 @@ struct Walk<'a> {
     now: Millis,
 }
 
-/// One page of the list of `filter`, after `from`. Blocks.
+/// One page of the list of what is wanted, after `from`. Blocks.
 pub(super) fn page(
     db: &Database,
     totals: &Totals,
-    filter: &Filter,
+    wanted: &Wanted<'_>,
     from: Option<&Position>,
     limit: usize,
     now: Millis,
 ) -> Result<Page, Failure> {
     let txn = db.begin_read()?;
+    let filter = wanted.filter;
     let mut walk = Walk {
-        filter,
+        wanted,
         keys: txn.open_table(tables::KEYS)?,
         events: txn.open_table(tables::EVENTS)?,
         limit,
@@ -193,7 +203,7 @@ pub(super) fn page(
     };
     let next = match filter.order() {
         Order::Lookup(key) => walk.look_up(key, totals)?,
-        Order::Key(source, start) => walk.by_key(source, start, from)?,
+        Order::Key(start) => walk.by_key(start, from)?,
         Order::Moment(state) => walk.by_moment(&txn.open_table(tables::AGENDA)?, state, from)?,
         Order::Number => walk.by_number(from)?,
     };
@@ -219,7 +229,7 @@ impl Walk<'_> {
                 Found::Damaged(seq) => found.push((seq.unwrap_or_default(), self.held(&id)?)),
             }
         }
-        found.retain(|(_, event)| self.filter.takes(event));
+        found.retain(|(_, event)| self.wanted.takes(event));
         found.sort_by_key(|(seq, _)| std::cmp::Reverse(*seq));
         self.page = found.into_iter().map(|(_, event)| event).collect();
         // One a source at most: there is no second page.
@@ -228,40 +238,49 @@ impl Walk<'_> {
 
     fn by_key(
         &mut self,
-        source: &str,
         start: &str,
         from: Option<&Position>,
     ) -> Result<Option<Position>, Failure> {
-        let start = format!("{source}:{start}");
-        let first = match from {
-            // The next possible id after this one.
-            Some(Position::Id(id)) => format!("{id}\0"),
-            _ => start.clone(),
-        };
         let mut last = None;
-        let keys = self.keys.range(first.as_str()..)?;
-        for row in keys {
-            if self.is_over() {
-                return Ok(last);
-            }
-            let (key, _) = row?;
-            let id = key.value();
-            if !id.starts_with(&start) {
-                break;
-            }
-            self.rows += 1;
-            let event = match tables::find(&self.keys, &self.events, id)? {
-                Found::Nothing => None,
-                Found::Event(_, event) => Some(*event).filter(|event| self.filter.takes(event)),
-                // When it was received cannot be read: it is in any time.
-                Found::Damaged(_) => {
-                    Some(self.held(id)?).filter(|event| self.filter.takes_state(event))
-                },
+        let names = self.wanted.names.iter().flatten();
+        let mut names: Vec<String> = names.map(|name| format!("{name}:")).collect();
+        // In the order of the ids: none of these is the beginning of another.
+        names.sort();
+        for name in names {
+            let first = match from {
+                // The next possible id after this one.
+                Some(Position::Id(id)) if id.starts_with(&name) => format!("{id}\0"),
+                Some(Position::Id(id)) if *id > name => continue,
+                _ => format!("{name}{start}"),
             };
-            self.page.extend(event);
-            last = Some(Position::Id(id.to_owned()));
+            for row in self.keys.range(first.as_str()..)? {
+                if self.is_over() {
+                    return Ok(last.or_else(|| from.cloned()));
+                }
+                let (key, _) = row?;
+                let id = key.value();
+                if !id.strip_prefix(&name).is_some_and(|key| key.starts_with(start)) {
+                    break;
+                }
+                self.rows += 1;
+                self.meet_id(id)?;
+                last = Some(Position::Id(id.to_owned()));
+            }
         }
         Ok(None)
+    }
+
+    fn meet_id(&mut self, id: &str) -> Result<(), Failure> {
+        let event = match tables::find(&self.keys, &self.events, id)? {
+            Found::Nothing => None,
+            Found::Event(_, event) => Some(*event).filter(|event| self.wanted.takes(event)),
+            // When it was received cannot be read: it is in any time.
+            Found::Damaged(_) => {
+                Some(self.held(id)?).filter(|event| self.wanted.takes_state(event))
+            },
+        };
+        self.page.extend(event);
+        Ok(())
     }
 
     fn by_number(&mut self, from: Option<&Position>) -> Result<Option<Position>, Failure> {
@@ -280,8 +299,8 @@ impl Walk<'_> {
             self.rows += 1;
             match codec::open::<Event>("events", &tables::event_key(seq), value.value()) {
                 // Numbers are drawn as events arrive, and the store's clock does not go back.
-                Ok(event) if self.filter.is_past(event.received) => return Ok(None),
-                Ok(event) if self.filter.takes(&event) => self.page.push(event),
+                Ok(event) if self.wanted.is_past(event.received) => return Ok(None),
+                Ok(event) if self.wanted.takes(&event) => self.page.push(event),
                 Ok(_) => {},
                 Err(Damaged) => self.push_nameless(seq, None)?,
             }
@@ -300,8 +319,8 @@ impl Walk<'_> {
             Some(Position::Moment(at, seq)) => (*at, *seq),
             _ => (u64::MAX, u64::MAX),
         };
-        let sources = match &self.filter.source {
-            Some(source) => vec![source.clone()],
+        let sources = match &self.wanted.names {
+            Some(names) => names.clone(),
             None => tables::sources(agenda)?,
         };
         let mut runs = Vec::new();
@@ -322,7 +341,7 @@ impl Walk<'_> {
             }
             let Some((at, seq, index)) = newest else { return Ok(None) };
             // No event is received after it last changed, nor after it falls due.
-            if self.filter.is_past(Millis(at)) {
+            if self.wanted.is_past(Millis(at)) {
                 return Ok(None);
             }
             self.rows += 1;
@@ -340,7 +359,7 @@ impl Walk<'_> {
         match tables::event(&self.events, seq)? {
             Some(Ok(event)) => {
                 let stands = event.source() == source && Place::of(&event) == (place, at);
-                if stands && self.filter.takes(&event) {
+                if stands && self.wanted.takes(&event) {
                     self.page.push(event);
                 }
                 Ok(())
@@ -381,7 +400,7 @@ impl Walk<'_> {
             }
         }
         // Only now is it known whose they are.
-        self.page.retain(|event| self.filter.takes_name(event));
+        self.page.retain(|event| self.wanted.takes_name(event));
         Ok(self.page)
     }
 }

@@ -13,11 +13,11 @@ use redb::{
     Value, WriteTransaction,
 };
 
-use super::codec;
 use super::tables::{
-    self, ANSWERS, DELIVERIES, EVENTS, Failure, KEYS, PAYLOADS, Place, STORY, Tables,
+    self, ANSWERS, DELIVERIES, EVENTS, Failure, KEYS, META, PAYLOADS, Place, STORY, Tables,
 };
 use super::totals::Totals;
+use super::{codec, key_rules};
 use crate::record::Event;
 
 /// Numbers skipped when the counter had to be counted anew.
@@ -63,6 +63,7 @@ pub(super) fn save_readable(from: &Database, to: &Database) -> Result<(), Failur
     copy(&old, &txn, ANSWERS)?;
     copy(&old, &txn, STORY)?;
     copy(&old, &txn, DELIVERIES)?;
+    copy_key_rules(&old, &txn)?;
 
     let mut keys = BTreeMap::new();
     for row in old.open_table(KEYS)?.iter()? {
@@ -78,6 +79,7 @@ pub(super) fn save_readable(from: &Database, to: &Database) -> Result<(), Failur
         if let Some(Ok(event)) = tables::event(&events, seq)? {
             let (place, at) = Place::of(&event);
             tables.agenda.insert((event.source(), place, at, seq), ())?;
+            tables.note_run(&event.id, seq, Some(&event))?;
             keys.insert(event.id, seq);
         }
     }
@@ -86,6 +88,20 @@ pub(super) fn save_readable(from: &Database, to: &Database) -> Result<(), Failur
     }
     drop(tables);
     txn.commit()?;
+    Ok(())
+}
+
+/// The key rules, as far as they can be read: one that is lost makes its events' copies new
+/// ones if the rule has changed since.
+fn copy_key_rules(from: &ReadTransaction, to: &WriteTransaction) -> Result<(), Failure> {
+    let old = from.open_table(META)?;
+    let mut new = to.open_table(META)?;
+    for row in old.iter()? {
+        let (name, value) = row?;
+        if name.value().starts_with(key_rules::PREFIX) {
+            new.insert(name.value(), value.value())?;
+        }
+    }
     Ok(())
 }
 

@@ -15,10 +15,11 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::file::{Medium, OpenError, Progress};
-use super::list::{self, Position};
-use super::tables::{self, Failure, Found, Place};
+use super::list::{self, Position, Wanted};
+use super::rules::{Rules, SourceRules};
+use super::tables::Failure;
 use super::totals::Totals;
-use super::verbs::{Rules, transact};
+use super::verbs::transact;
 use super::writer::{Lanes, Op, Reply, Shared, Writer};
 use super::{
     Arrived, Compacted, Filter, Health, ListError, Page, Payload, Seen, Stats, Store, Story, Swept,
@@ -26,11 +27,9 @@ use super::{
 };
 use super::{check, codec, mend};
 use crate::clock::Clock;
-use crate::config;
-use crate::record::{
-    self, Act, Copy, Finish, KEPT_COPIES, Label, Meets, Policy, Refused, Settled, Settlement, Token,
-};
+use crate::record::{Act, Copy, Event, Label, Refused, Settled, Settlement, Token};
 use crate::time::Millis;
+use crate::{config, key};
 
 /// Claims that may wait for the writer; a further one is refused at once.
 const CLAIMS_WAITING: usize = 4096;
@@ -44,13 +43,15 @@ const CLOCK_GAP: Duration = Duration::from_hours(24);
 /// The events of one redb file.
 pub struct RedbStore {
     shared: Arc<Shared>,
-    rules: Arc<Rules>,
+    pub(super) rules: Arc<Rules>,
     lanes: Lanes,
     medium: Medium,
     disk_low: AtomicBool,
     reserve: u64,
     /// What the start found in flight and settled as unknown.
     recovered: usize,
+    /// By source, the key rules of before that copies are still looked up by.
+    old_keys: BTreeMap<String, Vec<key::Spec>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -65,23 +66,23 @@ impl RedbStore {
     pub fn open(
         medium: Medium,
         settings: &config::Storage,
-        policies: BTreeMap<String, Policy>,
+        sources: BTreeMap<String, SourceRules>,
         clock: Arc<Clock>,
     ) -> Result<Self, OpenError> {
-        Self::open_telling(medium, settings, policies, clock, &(Arc::new(|_| {}) as _))
+        Self::open_telling(medium, settings, sources, clock, &(Arc::new(|_| {}) as _))
     }
 
     /// The same; `tell` hears of what may take long.
     pub fn open_telling(
         medium: Medium,
         settings: &config::Storage,
-        policies: BTreeMap<String, Policy>,
+        sources: BTreeMap<String, SourceRules>,
         clock: Arc<Clock>,
         tell: &Progress,
     ) -> Result<Self, OpenError> {
         let name = format!("{medium:?}");
         // redb may panic on a damaged page; so may the first look at the tables.
-        let open = || Self::try_open(medium, settings, policies, clock, tell);
+        let open = || Self::try_open(medium, settings, sources, clock, tell);
         catch_unwind(AssertUnwindSafe(open))
             .unwrap_or_else(|_| Err(OpenError::Damaged(name, "redb panicked".to_owned())))
     }
@@ -89,7 +90,7 @@ impl RedbStore {
     fn try_open(
         medium: Medium,
         settings: &config::Storage,
-        policies: BTreeMap<String, Policy>,
+        sources: BTreeMap<String, SourceRules>,
         clock: Arc<Clock>,
         tell: &Progress,
     ) -> Result<Self, OpenError> {
@@ -97,10 +98,10 @@ impl RedbStore {
         let damaged = |cause: Failure| OpenError::Damaged(format!("{medium:?}"), cause.to_string());
         let mut totals = mend::read_totals(&db).map_err(damaged)?;
         let last_seen = totals.seen;
-        let rules = Arc::new(Rules::new(policies, clock));
+        let rules = Arc::new(Rules::new(sources, clock));
         rules.clock_in_doubt.store(in_doubt(last_seen, rules.clock.now()), Ordering::Relaxed);
         rules.clock.not_before(last_seen);
-        let recovered = recover(&db, &mut totals, &rules).map_err(damaged)?;
+        let (recovered, old_keys) = recover(&db, &mut totals, &rules).map_err(damaged)?;
 
         let shared = Arc::new(Shared::new(db, totals));
         let (lanes, writer) = Writer::new(
@@ -122,6 +123,7 @@ impl RedbStore {
             disk_low: AtomicBool::new(false),
             reserve: settings.reserve,
             recovered,
+            old_keys,
             thread: Mutex::new(Some(thread)),
         })
     }
@@ -129,6 +131,11 @@ impl RedbStore {
     /// How many attempts of another boot were settled as unknown at start.
     pub fn recovered(&self) -> usize {
         self.recovered
+    }
+
+    /// The key rules that `source` had before, and that find copies of older events.
+    pub fn old_keys(&self, source: &str) -> &[key::Spec] {
+        self.old_keys.get(source).map_or(&[], Vec::as_slice)
     }
 
     /// Whether the clock may be wrong: at start it was more than 24 hours away from the last
@@ -165,27 +172,13 @@ impl RedbStore {
     /// Lists what does not fit together in the file: a walk over all of it, as of one
     /// commit. On a busy store the file grows while it runs.
     pub fn check(&self) -> Result<Vec<String>, Unavailable> {
-        self.read(|db| check::check(&db.begin_read()?, self.rules.boot))
+        self.read(|db| check::check(&db.begin_read()?, &self.rules))
     }
 
     /// The stored bytes of an event: its body in slot 0, kept copies in slots 1 to 3. What
     /// cannot be read is left out.
     pub fn payloads(&self, id: &str) -> Result<Vec<(u8, Payload)>, Unavailable> {
-        self.read(|db| {
-            let txn = db.begin_read()?;
-            let (keys, events) = (txn.open_table(tables::KEYS)?, txn.open_table(tables::EVENTS)?);
-            let Found::Event(seq, _) = tables::find(&keys, &events, id)? else {
-                return Ok(Vec::new());
-            };
-            let payloads = txn.open_table(tables::PAYLOADS)?;
-            let mut found = Vec::new();
-            for slot in 0..=u8::try_from(KEPT_COPIES).unwrap_or(u8::MAX) {
-                if let Some(Ok(payload)) = check::payload(&payloads, seq, slot)? {
-                    found.push((slot, payload));
-                }
-            }
-            Ok(found)
-        })
+        self.read(|db| self.read_payloads(db, id))
     }
 
     /// Reads from the file. redb may panic on a damaged page: that is an error of this
@@ -203,59 +196,16 @@ impl RedbStore {
         Err(Unavailable::Stopped)
     }
 
-    fn read_arrival(&self, db: &Database, copy: &Copy) -> Result<Option<Arrived>, Failure> {
-        let txn = db.begin_read()?;
-        let (keys, events) = (txn.open_table(tables::KEYS)?, txn.open_table(tables::EVENTS)?);
-        let Found::Event(seq, event) = tables::find(&keys, &events, &copy.id)? else {
-            return Ok(None);
-        };
-        let cx = self.rules.context(&copy.id, Token::default(), self.rules.clock.now());
-        let change = record::arrive(Some(&event), copy, &cx);
-        if !change.is_none() {
-            return Ok(None);
-        }
-        let mut answer = None;
-        if change.reply.meets == Meets::Duplicate(Finish::Answered) {
-            match tables::answer(&txn.open_table(tables::ANSWERS)?, seq)? {
-                Ok(found) => answer = Some(found),
-                Err(codec::Damaged) => return Ok(None),
+    /// Events by the source that they belong to now, and state.
+    fn counts(&self, totals: &Totals) -> Vec<(String, Label, u64)> {
+        let mut counts: BTreeMap<(&str, Label), u64> = BTreeMap::new();
+        for (name, label, count) in totals.all() {
+            if let Some(source) = self.rules.configured(name) {
+                let sum = counts.entry((source, label)).or_default();
+                *sum = sum.saturating_add(count);
             }
         }
-        Ok(Some(Arrived { arrival: change.reply, answer }))
-    }
-
-    fn read_story(&self, db: &Database, id: &str) -> Result<Option<Story>, Failure> {
-        let txn = db.begin_read()?;
-        let (keys, events) = (txn.open_table(tables::KEYS)?, txn.open_table(tables::EVENTS)?);
-        let (seq, event) = match tables::find(&keys, &events, id)? {
-            Found::Nothing => return Ok(None),
-            Found::Event(seq, event) => (seq, *event),
-            Found::Damaged(seq) => {
-                let held = record::damaged(id, 0, 0, self.rules.clock.now()).event;
-                (seq.unwrap_or_default(), held.ok_or(Failure::Nothing)?)
-            },
-        };
-        let (entries, damaged_entries) = tables::story(&txn.open_table(tables::STORY)?, seq)?;
-        let deliveries = tables::deliveries(&txn.open_table(tables::DELIVERIES)?, seq)?;
-        let answer = match event.finish {
-            Some(Finish::Answered) => tables::answer(&txn.open_table(tables::ANSWERS)?, seq)?.ok(),
-            _ => None,
-        };
-        Ok(Some(Story { event, entries, damaged_entries, deliveries, answer }))
-    }
-
-    fn read_oldest(&self, db: &Database) -> Result<Vec<(String, Millis)>, Failure> {
-        let agenda = db.begin_read()?.open_table(tables::AGENDA)?;
-        let place = Place::Queued.number();
-        let mut oldest = Vec::new();
-        for source in self.rules.policies.keys() {
-            let range =
-                (source.as_str(), place, 0, 0)..=(source.as_str(), place, u64::MAX, u64::MAX);
-            if let Some(row) = agenda.range(range)?.next() {
-                oldest.push((source.clone(), Millis(row?.0.value().2)));
-            }
-        }
-        Ok(oldest)
+        counts.into_iter().map(|((source, label), n)| (source.to_owned(), label, n)).collect()
     }
 
     async fn reply<T>(
@@ -276,6 +226,11 @@ impl RedbStore {
         if self.shared.health() == Health::Compacting {
             return Err(Unavailable::Compacting);
         }
+        self.upkeep_in_turn(make).await
+    }
+
+    /// The same, after a compaction if one goes on.
+    async fn upkeep_in_turn<T>(&self, make: impl FnOnce(Reply<T>) -> Op) -> Result<T, Unavailable> {
         let (reply, receiver) = Reply::new();
         self.lanes.upkeep(make(reply))?;
         Self::reply(receiver).await
@@ -360,10 +315,23 @@ impl Store for RedbStore {
         self.read(|db| self.read_story(db, id))
     }
 
+    fn event(&self, id: &str) -> Result<Option<Event>, Unavailable> {
+        self.read(|db| self.read_event(db, id))
+    }
+
+    fn body(&self, id: &str) -> Result<Option<Payload>, Unavailable> {
+        self.read(|db| self.read_body(db, id))
+    }
+
     fn list(&self, filter: &Filter, cursor: Option<&str>, limit: usize) -> Result<Page, ListError> {
         let from = cursor.map(|cursor| Position::open(cursor, filter)).transpose()?;
         let (totals, now) = (self.shared.totals.lock().clone(), self.rules.clock.now());
-        Ok(self.read(|db| list::page(db, &totals, filter, from.as_ref(), limit, now))?)
+        let names = filter.source.as_deref().map(|source| {
+            let now = self.rules.configured(source).unwrap_or(source);
+            self.rules.names(now).map(str::to_owned).collect()
+        });
+        let wanted = Wanted { filter, names };
+        Ok(self.read(|db| list::page(db, &totals, &wanted, from.as_ref(), limit, now))?)
     }
 
     async fn compact(&self) -> Result<Compacted, Unavailable> {
@@ -382,7 +350,12 @@ impl Store for RedbStore {
         let oldest = self.read(|db| self.read_oldest(db)).unwrap_or_default();
         let totals = self.shared.totals.lock();
         Stats {
-            counts: totals.all().map(|(s, label, n)| (s.to_owned(), label, n)).collect(),
+            counts: self.counts(&totals),
+            orphaned: totals
+                .all()
+                .filter(|(name, _, count)| *count > 0 && self.rules.configured(name).is_none())
+                .map(|(name, label, count)| (name.to_owned(), label, count))
+                .collect(),
             oldest: oldest.into_iter().map(|(source, due)| (source, now.since(due))).collect(),
             bytes: self.medium.bytes(),
         }
@@ -411,7 +384,8 @@ impl Store for RedbStore {
     }
 
     async fn close(&self) {
-        if let Err(error) = self.flush().await {
+        let notes = self.upkeep_in_turn(|reply| Op::Note { taken: HashMap::new(), reply });
+        if let Err(error) = notes.await {
             tracing::warn!(%error, "the last deliveries' notes could not be written");
         }
         let (reply, receiver) = Reply::<()>::new();
@@ -433,11 +407,16 @@ fn in_doubt(last_seen: Millis, now: Millis) -> bool {
     last_seen != Millis::default() && apart > CLOCK_GAP
 }
 
-fn recover(db: &Database, totals: &mut Totals, rules: &Rules) -> Result<usize, Failure> {
+/// Settles what another boot left in flight and compares the key rules with the stored ones.
+fn recover(
+    db: &Database,
+    totals: &mut Totals,
+    rules: &Rules,
+) -> Result<(usize, BTreeMap<String, Vec<key::Spec>>), Failure> {
     let txn = db.begin_write()?;
-    let mut recovered = 0;
+    let mut recovered = (0, BTreeMap::new());
     *totals = transact(txn, rules, totals.clone(), |batch| {
-        recovered = batch.recover()?;
+        recovered = (batch.recover()?, batch.remember_keys()?);
         Ok(())
     })?;
     Ok(recovered)

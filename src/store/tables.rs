@@ -2,7 +2,7 @@
 //!
 //! | table        | key                          | value                                   |
 //! |--------------|------------------------------|-----------------------------------------|
-//! | `meta`       | name                         | the file's format; the totals           |
+//! | `meta`       | name                         | the file's format; the totals; key rules|
 //! | `keys`       | `<source>:<key>`             | sequence number                         |
 //! | `events`     | sequence number              | [`Event`]                               |
 //! | `agenda`     | source, place, time, number  | nothing: exactly one row an event       |
@@ -10,6 +10,7 @@
 //! | `answers`    | number                       | the recorded answer                     |
 //! | `story`      | number, line                 | [`Entry`]                               |
 //! | `deliveries` | number                       | [`Deliveries`]                          |
+//! | `signals`    | `<source>:=signal.<sha256>`  | which run is newest, which in flight    |
 //!
 //! Sequence numbers make new rows append and keep an event's rows together; only `keys`
 //! is in random order. The agenda serves the queue (what is due), recovery (what was in
@@ -37,6 +38,7 @@ pub(super) const PAYLOADS: TableDefinition<'_, (u64, u8), &[u8]> = TableDefiniti
 pub(super) const ANSWERS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("answers");
 pub(super) const STORY: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("story");
 pub(super) const DELIVERIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("deliveries");
+pub(super) const SIGNALS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("signals");
 
 /// The row of `meta` that holds the [`Totals`].
 pub(super) const TOTALS: &str = "totals";
@@ -234,6 +236,7 @@ pub(super) struct Tables<'txn> {
     pub(super) answers: Table<'txn, u64, &'static [u8]>,
     pub(super) story: Table<'txn, (u64, u32), &'static [u8]>,
     pub(super) deliveries: Table<'txn, u64, &'static [u8]>,
+    pub(super) signals: Table<'txn, &'static str, &'static [u8]>,
 }
 
 impl<'txn> Tables<'txn> {
@@ -247,6 +250,7 @@ impl<'txn> Tables<'txn> {
             answers: txn.open_table(ANSWERS)?,
             story: txn.open_table(STORY)?,
             deliveries: txn.open_table(DELIVERIES)?,
+            signals: txn.open_table(SIGNALS)?,
         })
     }
 
@@ -271,6 +275,7 @@ impl<'txn> Tables<'txn> {
         }
         let value = codec::seal("events", &event_key(seq), codec::encode(after)?);
         self.events.insert(seq, value.as_slice())?;
+        self.note_run(&after.id, seq, Some(after))?;
 
         let writes = &change.writes;
         if let Some(slot) = writes.keep_old {
@@ -304,6 +309,7 @@ impl<'txn> Tables<'txn> {
         self.move_in_agenda(seq, Some(event), None)?;
         totals.moved(Some(event), None);
         self.keys.remove(event.id.as_str())?;
+        self.note_run(&event.id, seq, None)?;
         self.events.remove(seq)?;
         self.drop_bodies(seq)?;
         self.answers.remove(seq)?;

@@ -1,5 +1,8 @@
 //! The store on a real file: what it promises over a restart.
 
+mod settings;
+mod signals;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,8 +42,8 @@ fn settings(dir: &tempfile::TempDir) -> config::Storage {
 fn open(dir: &tempfile::TempDir, clock: &Arc<Clock>) -> RedbStore {
     let settings = settings(dir);
     let policies = BTreeMap::from([
-        ("p".to_owned(), policy(Mode::Proxy)),
-        ("q".to_owned(), policy(Mode::Queue)),
+        ("p".to_owned(), policy(Mode::Proxy).into()),
+        ("q".to_owned(), policy(Mode::Queue).into()),
     ]);
     RedbStore::open(Medium::File(settings.path.clone()), &settings, policies, Arc::clone(clock))
         .unwrap()
@@ -53,8 +56,13 @@ fn clock() -> Arc<Clock> {
 fn copy(id: &str, body: &str) -> (Copy, Payload) {
     let mut sha256 = [0; 32];
     sha256[..body.len()].copy_from_slice(body.as_bytes());
-    let copy =
-        Copy { id: id.to_owned(), long: None, sha256, bytes: u64::try_from(body.len()).unwrap() };
+    let copy = Copy {
+        id: id.to_owned(),
+        earlier: None,
+        long: None,
+        sha256,
+        bytes: u64::try_from(body.len()).unwrap(),
+    };
     let payload = Payload {
         method: "POST".to_owned(),
         query: None,
@@ -273,6 +281,26 @@ async fn a_file_that_is_mostly_empty_is_compacted_at_start() {
 }
 
 #[tokio::test]
+async fn a_file_that_no_process_has_is_compacted() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
+    assert!(matches!(compact_file(&settings(&dir)), Err(OpenError::Io { .. })));
+    let store = open(&dir, &clock);
+    run(&store, 0, 20, 400_000).await;
+    assert!(matches!(compact_file(&settings(&dir)), Err(OpenError::InUse(_))));
+    clock.advance(Duration::from_hours(101));
+    sweep(&store).await;
+    run(&store, 1, 1, 100).await;
+    store.close().await;
+    let (before, after) = compact_file(&settings(&dir)).unwrap();
+    assert!(after < before, "{before} -> {after}");
+    let store = open(&dir, &clock);
+    assert_eq!(store.stats().bytes, after);
+    let again = arrive(&store, "p:1-0", "body").await;
+    assert_eq!(again.arrival.meets, Meets::Duplicate(Finish::Answered));
+    store.close().await;
+}
+
+#[tokio::test]
 async fn a_second_process_on_the_file_is_told_so() {
     let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
     let store = open(&dir, &clock);
@@ -285,7 +313,7 @@ async fn a_second_process_on_the_file_is_told_so() {
 
 #[test]
 fn boots_differ() {
-    let rules = || verbs::Rules::new(BTreeMap::new(), clock()).boot;
+    let rules = || rules::Rules::new(BTreeMap::new(), clock()).boot;
     let (one, other): (Boot, Boot) = (rules(), rules());
     assert_ne!(one, other);
 }

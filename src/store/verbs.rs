@@ -1,92 +1,34 @@
 //! Each verb of the store, inside one write transaction: find the event, let the pure
 //! transition decide, write what it decided.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 use redb::{ReadableTable, StorageError, WriteTransaction};
 
 use super::codec::{Damaged, Encoded};
+use super::rules::{Rules, SourceRules};
 use super::tables::{self, Failure, Found, Place, Tables};
 use super::totals::Totals;
-use super::{Arrived, Deliveries, Swept, Taken, TakenEvent};
-use crate::clock::Clock;
+use super::{Arrived, Deliveries, Swept};
 use crate::record::{
-    self, Act, Boot, Change, Context, Copy, Event, Expiry, Finish, Label, Meets, Mode, OnMismatch,
-    OnUnknown, Policy, Refused, Retry, Settled, Settlement, State, Token, Verdict,
+    self, Act, Change, Copy, Event, Expiry, Finish, Label, Meets, Refused, Settled, Settlement,
+    State, Token, Verdict,
 };
 use crate::time::Millis;
 
-/// The most bytes of bodies that one take brings into memory, beyond its first event.
-const TAKE_BYTES: u64 = 32 << 20;
 /// Events one batch of the sweep looks at: a few milliseconds of the writer's time.
 const SWEEP_EVENTS: usize = 256;
 
-/// What transitions depend on besides the file.
-#[derive(Debug)]
-pub(super) struct Rules {
-    pub(super) policies: BTreeMap<String, Policy>,
-    pub(super) orphan: Policy,
-    pub(super) boot: Boot,
-    pub(super) clock: Arc<Clock>,
-    /// The clock may be wrong: what it says now must not become the time the next start is
-    /// measured against.
-    pub(super) clock_in_doubt: AtomicBool,
-    /// Which source the next batch of the sweep begins with.
-    sweep_from: AtomicUsize,
-}
-
-impl Rules {
-    pub(super) fn new(policies: BTreeMap<String, Policy>, clock: Arc<Clock>) -> Self {
-        let boot = Boot(uuid::Uuid::new_v4().as_u64_pair().0);
-        Self {
-            policies,
-            orphan: orphan(),
-            boot,
-            clock,
-            clock_in_doubt: AtomicBool::new(false),
-            sweep_from: AtomicUsize::new(0),
-        }
-    }
-
-    pub(super) fn context(&self, id: &str, token: Token, now: Millis) -> Context<'_> {
-        let source = id.split_once(':').map_or("", |(source, _)| source);
-        let policy = self.policies.get(source).unwrap_or(&self.orphan);
-        Context { now, policy, token, boot: self.boot, draw: fastrand::f64() }
-    }
-}
-
-/// The rules for events of a source that is no longer configured: nothing is given up,
-/// nothing expires.
-fn orphan() -> Policy {
-    Policy {
-        mode: Mode::Queue,
-        on_unknown: OnUnknown::Redeliver,
-        on_mismatch: OnMismatch::Flag,
-        retry: Retry {
-            attempts: u32::MAX,
-            first: Duration::ZERO,
-            factor: 1.0,
-            max: Duration::ZERO,
-            jitter: false,
-        },
-        ttl: Duration::MAX,
-        keep: Duration::MAX,
-        dead_ttl: None,
-    }
-}
-
 /// A write transaction in which verbs are applied one after the other.
 pub(super) struct Batch<'txn> {
-    tables: Tables<'txn>,
-    totals: Totals,
-    rules: &'txn Rules,
-    now: Millis,
+    pub(super) tables: Tables<'txn>,
+    pub(super) totals: Totals,
+    pub(super) rules: &'txn Rules,
+    pub(super) now: Millis,
     /// Whether anything was written.
-    dirty: bool,
+    pub(super) dirty: bool,
     /// Records that could not be read and are Held now.
     damaged: Vec<String>,
 }
@@ -141,7 +83,12 @@ impl Batch<'_> {
         copy: &Copy,
         payload: Option<Encoded>,
     ) -> Result<Arrived, Failure> {
-        let mut stored = self.find(&copy.id)?;
+        let signals = self.rules.signals(&copy.id);
+        let open = self.open_run(&signals)?;
+        let mut stored = match signals.as_slice() {
+            [] => self.find_copied(copy)?,
+            signals => self.newest_run(signals)?,
+        };
         let mut answer = None;
         if let Some((seq, Event { finish: Some(Finish::Answered), .. })) = &stored {
             match tables::answer(&self.tables.answers, *seq)? {
@@ -151,12 +98,15 @@ impl Batch<'_> {
         }
         let token = self.totals.draw_token();
         let cx = self.rules.context(&copy.id, token, self.now);
-        let change = record::arrive(stored.as_ref().map(|(_, event)| event), copy, &cx);
-        let seq = match &stored {
-            Some((seq, _)) => *seq,
-            None => self.totals.draw(),
+        let event = stored.as_ref().map(|(_, event)| event);
+        let change = if signals.is_empty() {
+            record::arrive(event, copy, &cx)
+        } else {
+            record::join(event, open.as_ref(), copy, &cx)
         };
-        self.put(seq, stored.as_ref().map(|(_, event)| event), &change, payload)?;
+        let before = stored.as_ref().filter(|(_, event)| event.id == change.reply.id);
+        let seq = before.map_or_else(|| self.totals.draw(), |(seq, _)| *seq);
+        self.put(seq, before.map(|(_, event)| event), &change, payload)?;
         if change.reply.meets != Meets::Duplicate(Finish::Answered) {
             answer = None;
         }
@@ -176,40 +126,13 @@ impl Batch<'_> {
         Ok(change.reply)
     }
 
-    pub(super) fn take_due(&mut self, source: &str, limit: usize) -> Result<Taken, Failure> {
-        let mut taken = Taken::default();
-        let mut bytes: u64 = 0;
-        let rows = self.rows(source, Place::Queued, 0..=u64::MAX, limit.saturating_add(1))?;
-        if rows.len() > limit {
-            taken.next_due = rows.last().map(|(at, _)| Millis(*at));
-        }
-        for (at, seq) in rows {
-            if at > self.now.0 || taken.events.len() == limit || bytes > TAKE_BYTES {
-                taken.next_due = Some(Millis(at));
-                break;
-            }
-            let Some(event) = self.resolve(source, Place::Queued, at, seq)? else { continue };
-            let Ok(payload) = self.tables.body(seq)? else {
-                self.hold_without_body(seq, &event)?;
-                continue;
-            };
-            let token = self.totals.draw_token();
-            let cx = self.rules.context(&event.id, token, self.now);
-            let Some(change) = record::take(&event, &cx) else { continue };
-            self.put(seq, Some(&event), &change, None)?;
-            bytes = bytes.saturating_add(event.body.bytes);
-            taken.events.push(TakenEvent { id: event.id, lead: change.reply, payload });
-        }
-        Ok(taken)
-    }
-
     pub(super) fn operate(
         &mut self,
         id: &str,
         act: Act,
         note: &str,
     ) -> Result<Result<Label, Refused>, Failure> {
-        let stored = self.find(id)?;
+        let stored = self.find_named(id)?;
         let cx = self.rules.context(id, Token::default(), self.now);
         let event = stored.as_ref().map(|(_, event)| event);
         let change = match record::operate(event, act, note, &cx) {
@@ -230,10 +153,13 @@ impl Batch<'_> {
         let mut swept = Swept::default();
         let mut left = SWEEP_EVENTS;
         // Each batch begins with another source, so that a busy one keeps none from its turn.
-        let count = self.rules.policies.len();
+        let rules = self.rules;
+        let count = rules.sources.len();
         let from = self.rules.sweep_from.fetch_add(1, Ordering::Relaxed);
         let from = from.checked_rem(count).unwrap_or(0);
-        for (source, policy) in self.rules.policies.iter().cycle().skip(from).take(count) {
+        for (source, SourceRules { policy, .. }) in
+            rules.sources.iter().cycle().skip(from).take(count)
+        {
             let ages = [
                 (Place::Open, Some(policy.ttl)),
                 (Place::Done, Some(policy.ttl.min(policy.keep))),
@@ -243,9 +169,11 @@ impl Batch<'_> {
             let mut forgotten: u64 = 0;
             for (place, age) in ages {
                 let Some(age) = age else { continue };
-                for (at, seq) in self.rows(source, place, 0..=self.now.minus(age).0, left)? {
-                    left = left.saturating_sub(1);
-                    forgotten += u64::from(self.expire(source, place, at, seq, &mut swept)?);
+                for name in rules.names(source) {
+                    for (at, seq) in self.rows(name, place, 0..=self.now.minus(age).0, left)? {
+                        left = left.saturating_sub(1);
+                        forgotten += u64::from(self.expire(name, place, at, seq, &mut swept)?);
+                    }
                 }
             }
             if forgotten > 0 {
@@ -288,7 +216,7 @@ impl Batch<'_> {
     /// Writes what was noted of deliveries; an event forgotten meanwhile has no story.
     pub(super) fn note(&mut self, noted: &HashMap<String, Deliveries>) -> Result<(), Failure> {
         for (id, later) in noted {
-            let Some((seq, _)) = self.find(id)? else { continue };
+            let Some((seq, _)) = self.find_named(id)? else { continue };
             let mut deliveries = tables::deliveries(&self.tables.deliveries, seq)?;
             deliveries.merge(later.clone());
             self.dirty = true;
@@ -306,9 +234,15 @@ impl Batch<'_> {
             detail: "the process ended while the attempt ran".to_owned(),
         };
         for source in tables::sources(&self.tables.agenda)? {
-            let Some(policy) = self.rules.policies.get(&source) else {
+            let rules = self.rules;
+            let known = rules.configured(&source).and_then(|name| rules.sources.get(name));
+            let Some(SourceRules { policy, .. }) = known else {
                 // Left as it is: only its own `on_unknown` may decide.
-                tracing::warn!(source, "there are events of a source that is not configured");
+                tracing::warn!(
+                    source,
+                    "there are events of a source that is not configured: they are kept; \
+                     configure it again, or name it in `was` of the source that goes on for it"
+                );
                 continue;
             };
             let late = self.now.plus(policy.retry.max).0.saturating_add(1);
@@ -333,7 +267,7 @@ impl Batch<'_> {
     }
 
     /// Rows of one place of the agenda, oldest first.
-    fn rows(
+    pub(super) fn rows(
         &self,
         source: &str,
         place: Place,
@@ -354,7 +288,7 @@ impl Batch<'_> {
 
     /// The event that a row of the agenda points at. A row that does not match is removed,
     /// a record that cannot be read is replaced by a Held one.
-    fn resolve(
+    pub(super) fn resolve(
         &mut self,
         source: &str,
         place: Place,
@@ -381,6 +315,25 @@ impl Batch<'_> {
         Ok(None)
     }
 
+    /// The event that a copy is one of: by its id, by the names its source had before, or
+    /// by an earlier key rule.
+    fn find_copied(&mut self, copy: &Copy) -> Result<Option<(u64, Event)>, Failure> {
+        match (self.find_named(&copy.id)?, &copy.earlier) {
+            (None, Some(earlier)) => self.find(earlier),
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// The event of `id`, or of what `id` was under the names its source had before.
+    fn find_named(&mut self, id: &str) -> Result<Option<(u64, Event)>, Failure> {
+        for id in self.rules.ids(id) {
+            if let Some(found) = self.find(&id)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
     fn find(&mut self, id: &str) -> Result<Option<(u64, Event)>, Failure> {
         match self.tables.find(id)? {
             Found::Nothing => Ok(None),
@@ -398,13 +351,13 @@ impl Batch<'_> {
         }
     }
 
-    fn hold_damaged(&mut self, seq: u64, id: &str) -> Result<Event, Failure> {
+    pub(super) fn hold_damaged(&mut self, seq: u64, id: &str) -> Result<Event, Failure> {
         self.dirty = true;
         self.damaged.push(id.to_owned());
         self.tables.replace_damaged(&mut self.totals, seq, id, self.now)
     }
 
-    fn hold_without_body(&mut self, seq: u64, event: &Event) -> Result<(), Failure> {
+    pub(super) fn hold_without_body(&mut self, seq: u64, event: &Event) -> Result<(), Failure> {
         self.damaged.push(event.id.clone());
         self.put(seq, Some(event), &event.lost(true, self.now), None)
     }
@@ -421,7 +374,7 @@ impl Batch<'_> {
     }
 
     /// Looks for the key of a number: a walk over all keys, for a damaged record only.
-    fn id_of(&self, seq: u64) -> Result<Option<String>, StorageError> {
+    pub(super) fn id_of(&self, seq: u64) -> Result<Option<String>, StorageError> {
         for row in self.tables.keys.iter()? {
             let (key, value) = row?;
             let id = key.value();
@@ -446,7 +399,7 @@ impl Batch<'_> {
         Ok(None)
     }
 
-    fn put<R>(
+    pub(super) fn put<R>(
         &mut self,
         seq: u64,
         before: Option<&Event>,

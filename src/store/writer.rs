@@ -2,8 +2,9 @@
 //! lets each verb decide again inside one transaction, commits, and only then replies.
 //!
 //! Three lanes, in this order: our own (settlements, takes and the watchdog's question, at
-//! most one for each attempt in flight, one for each source and one: never refused), claims (bounded: full is answered at
-//! once), upkeep (one operation a batch, so that it never holds up a commit for long).
+//! most one for each attempt in flight, one for each source and one: never refused), claims
+//! (bounded: full is answered at once), upkeep (one operation a batch, so that it never holds up
+//! a commit for long).
 //!
 //! When the disk is full the batch is not lost: its claims are answered `Unavailable`, its
 //! settlements are kept, the file is opened anew once there is room, and the first
@@ -17,7 +18,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use crossbeam_channel::{Receiver, Sender, select};
+use crossbeam_channel::{Receiver, select};
 use parking_lot::Mutex;
 use redb::Database;
 use tokio::sync::{oneshot, watch};
@@ -25,24 +26,27 @@ use tokio::time::Instant;
 
 use super::codec::Encoded;
 use super::file::Medium;
+use super::rules::Rules;
 use super::tables::Failure;
 use super::totals::Totals;
-use super::verbs::{Batch, Rules, transact};
+use super::verbs::{Batch, transact};
 use super::{Arrived, Compacted, Deliveries, Health, Swept, Taken, Unavailable};
 use crate::config;
-use crate::record::{Act, Copy, Label, Meets, Refused, Settled, Settlement, Token, Verdict};
+use crate::record::{
+    Act, Arrival, Copy, Label, Meets, Refused, Settled, Settlement, Token, Verdict,
+};
 use crate::telemetry;
 
 mod compact;
+mod lanes;
 
 use compact::Asked;
+pub(super) use lanes::Lanes;
 
 /// Operations in one transaction: bounds how long a claim waits for its batch.
 const BATCH_OPS: usize = 1024;
 /// Bytes of bodies in one transaction, beyond its first.
 const BATCH_BYTES: usize = 8 << 20;
-/// Operations of upkeep that may wait.
-const UPKEEP_WAITING: usize = 64;
 /// How often a full disk is looked at again.
 const FULL_POLL: Duration = Duration::from_millis(250);
 
@@ -175,8 +179,10 @@ impl Op {
             Self::Settle { id, token, settlement, .. } => {
                 vec![Self::Settle { id, token, settlement, reply: Reply::nobody() }]
             },
-            Self::Arrive { copy, reply, .. } => match reply.with.map(|with| with.arrival.meets) {
-                Some(Meets::Lead(lead)) => vec![release(copy.id, lead.token)],
+            Self::Arrive { reply, .. } => match reply.with.map(|with| with.arrival) {
+                Some(Arrival { id, meets: Meets::Lead(lead), .. }) => {
+                    vec![release(id, lead.token)]
+                },
                 _ => Vec::new(),
             },
             Self::Take { reply, .. } => {
@@ -242,49 +248,6 @@ fn number(health: Health) -> u8 {
         Health::Stopped => 2,
         Health::Compacting => 3,
     }
-}
-
-/// The sending ends of the three lanes.
-///
-/// All are unbounded channels, bounded by what is sent on them: crossbeam's bounded ones
-/// keep what waits when the last receiver goes, and whoever waits for a reply would wait
-/// for ever. These let go of it, so every reply ends.
-#[derive(Clone, Debug)]
-pub(super) struct Lanes {
-    /// One settlement an open attempt, one take a source.
-    own: Sender<Op>,
-    claims: Sender<Op>,
-    upkeep: Sender<Op>,
-    /// How many claims may wait.
-    claims_waiting: usize,
-}
-
-impl Lanes {
-    /// Never refused while the writer runs.
-    pub(super) fn own(&self, op: Op) -> Result<(), Unavailable> {
-        self.own.send(op).map_err(|_| Unavailable::Stopped)
-    }
-
-    pub(super) fn claim(&self, op: Op) -> Result<(), Unavailable> {
-        send_below(&self.claims, self.claims_waiting, op)
-    }
-
-    pub(super) fn upkeep(&self, op: Op) -> Result<(), Unavailable> {
-        send_below(&self.upkeep, UPKEEP_WAITING, op)
-    }
-
-    /// Asks the writer to end, after what waits.
-    pub(super) fn stop(&self, reply: Reply<()>) -> Result<(), Unavailable> {
-        self.upkeep.send(Op::Stop { reply }).map_err(|_| Unavailable::Stopped)
-    }
-}
-
-/// A few more than `limit` may wait: as many as send at the same moment.
-fn send_below(lane: &Sender<Op>, limit: usize, op: Op) -> Result<(), Unavailable> {
-    if lane.len() >= limit {
-        return Err(Unavailable::Overloaded);
-    }
-    lane.send(op).map_err(|_| Unavailable::Stopped)
 }
 
 /// The receiving ends, and all the thread needs.

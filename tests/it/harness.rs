@@ -156,7 +156,7 @@ impl Gateway {
         self.stop.cancel();
         let running = self.running.take().unwrap();
         running.await.expect("no panic").expect("a stop is no failure");
-        let rules = self.config.sources.iter().map(|it| (it.name.clone(), it.policy.clone()));
+        let rules = self.config.sources.iter().map(|it| (it.name.clone(), it.as_ref().into()));
         let (rules, settings) = (rules.collect(), self.config.storage.clone());
         let opening = tokio::task::spawn_blocking(move || {
             let medium = Medium::File(settings.path.clone());

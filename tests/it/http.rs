@@ -19,9 +19,12 @@ mod hangup;
 mod hostile;
 mod mismatch;
 mod presets;
+mod proxies;
 mod queue;
 mod received;
 mod refused;
+mod settings;
+mod tls;
 mod unix;
 
 /// Sends every request at once, each over a connection that is open already. The answers

@@ -10,6 +10,7 @@
     reason = "in tests: outside #[test] functions clippy cannot tell"
 )]
 
+mod canary;
 mod cli;
 mod crash;
 mod demo;

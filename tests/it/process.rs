@@ -75,6 +75,7 @@ impl<'a> Site<'a> {
     pub(crate) async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         let mut request = Request::new(self.admin, path, Vec::new());
         request.method = "GET";
+        request = request.header("host", &self.admin.to_string());
         for (name, value) in headers {
             request = request.header(name, value);
         }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 /// Modules by level: a module imports only from lower levels, or its own children.
 const LEVELS: &[&[&str]] = &[
     &["time", "record", "key", "verify", "preset"],
-    &["clock", "config"],
+    &["clock"],
+    &["config"],
     &["telemetry"],
     &["store"],
     &["reply"],

@@ -86,7 +86,7 @@ fn peer(sample: &Sample<'_>) -> Result<Peer, Failure> {
     let url = &sample.url;
     if url.scheme_str() != Some("http") {
         return Err(Failure::usage("--send speaks plain HTTP only")
-            .mend("leave --send out and run the command that is printed"));
+            .mend("run the command that is printed without --send; curl -k if the certificate names another host"));
     }
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
     Ok(Peer::Tcp(host.to_owned(), url.port_u16().unwrap_or(80)))

@@ -2,7 +2,7 @@
 //! that no setting mends.
 
 use crate::config::values::write_duration;
-use crate::config::{Config, Source};
+use crate::config::{Config, Source, Tls};
 use crate::key::Fallback;
 use crate::preset;
 use crate::record::Mode;
@@ -25,6 +25,12 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
             write_duration(config.server.drain),
             source.name,
             write_duration(source.timeout),
+        ));
+    }
+    warnings.extend(config.server.tls.iter().flat_map(Tls::warnings));
+    if let Some(all) = config.server.trusted_proxies.iter().find(|net| net.prefix_len() == 0) {
+        warnings.push(format!(
+            "server.trusted_proxies: {all} is everyone: any client can claim to be any other"
         ));
     }
     for source in &config.sources {

@@ -101,7 +101,7 @@ headr = "X-Signature"
 encoding = "base46"
 [sources.b.key]
 parts = ["cookie:id"]
-fallback = "coalesce"
+fallback = "colesce"
 [sources.c]
 provider = "custom"
 secrets = ["do_not_show_0123456789"]
@@ -124,7 +124,7 @@ scheme = "hmac-sha256"
     config.toml:11: sources.b.verify.scheme: scheme "ed25519" is not in this version, which has hmac-sha256, hmac-sha1, hmac-sha512 and none
     config.toml:12: sources.b.verify.headr: is not a setting; did you mean `header`?
     config.toml:13: sources.b.verify.encoding: "base46" is not one of hex, hex-upper, base64
-    config.toml:16: sources.b.key.fallback: fallback "coalesce" is not in this version, which has body, canonical, reject and none
+    config.toml:16: sources.b.key.fallback: unknown fallback "colesce": there are body, canonical, reject, none and coalesce
     config.toml:19: sources.c.secrets: scheme "none" checks no secret; remove them, or name the scheme
     config.toml:24: sources.c.key.parts: has "cookie:id", which is none of header:NAME, json:/pointer, form:NAME, query:NAME, signed:id
     config.toml:29: sources.d.verify.header: has no header's name in ""
@@ -317,4 +317,101 @@ fn two_variables_for_one_setting_are_refused() {
     ONCEGATE_LOG__LEVEL__X: log.level.x: another variable sets the same setting, or a part of it; keep one of them
     ONCEGATE_SERVER__drain: server.drain: another variable sets the same setting, or a part of it; keep one of them
     ");
+}
+
+#[test]
+fn a_trusted_proxy_is_a_network_or_an_address_spelled_out() {
+    let good = good(
+        "[server]\ntrusted_proxies = [\"10.0.0.0/8\", \"192.0.2.7\", \"::1\", \"0.0.0.0/0\"]",
+        &[],
+    );
+    let nets: Vec<_> = good.server.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(nets, ["10.0.0.0/8", "192.0.2.7/32", "::1/128", "0.0.0.0/0"]);
+    let warnings = good.report().warnings.join("\n");
+    assert!(warnings.contains("trusted_proxies: 0.0.0.0/0 is everyone"), "{warnings}");
+    let told = |value: &str| problems(&format!("[server]\ntrusted_proxies = {value}"), &[]);
+    insta::assert_snapshot!(
+        [
+            told("true"),
+            told("[10]"),
+            told("[\"10.0.0.1/8\"]"),
+            told("[\"10.0.0.0/33\"]"),
+            told("[\"lb.example\"]"),
+        ]
+        .join("\n"),
+        @r#"
+    config.toml:2: server.trusted_proxies: must be a list of networks and addresses; write one such as ["10.0.0.0/8", "::1"]
+    config.toml:2: server.trusted_proxies: must be text, not a number; put it in quotes
+    config.toml:2: server.trusted_proxies: "10.0.0.1/8" goes beyond its prefix; write "10.0.0.0/8", or one address without a prefix
+    config.toml:2: server.trusted_proxies: "10.0.0.0/33" is neither a network nor an address; write one such as "10.0.0.0/8" or "::1"
+    config.toml:2: server.trusted_proxies: "lb.example" is neither a network nor an address; write one such as "10.0.0.0/8" or "::1"
+    "#
+    );
+}
+
+#[test]
+fn tls_is_a_certificate_and_a_key_that_are_there() {
+    let told = |value: &str| problems(&format!("[server]\ntls = {value}"), &[]);
+    insta::assert_snapshot!(
+        [
+            told("true"),
+            told("{ cert = \"cert.pem\" }"),
+            told("{ cert = \"cert.pem\", key = \"key.pem\" }"),
+            told("{ cert = \"\", key = 1, chain = \"chain.pem\" }"),
+        ]
+        .join("\n"),
+        @r#"
+    config.toml:2: server.tls: must be a table, not true or false
+    config.toml:2: server.tls.cert: is missing; write { cert = "PATH", key = "PATH" }
+    config.toml:2: server.tls.key: is missing; write { cert = "PATH", key = "PATH" }
+    config.toml:2: server.tls.key: is missing; write { cert = "PATH", key = "PATH" }
+    config.toml:2: server.tls.cert: cert.pem cannot be read: No such file or directory (os error 2)
+    config.toml:2: server.tls.cert: is empty; write { cert = "PATH", key = "PATH" }
+    config.toml:2: server.tls.key: must be text, not a number; put it in quotes
+    config.toml:2: server.tls.chain: is not a setting; known here: cert, key
+    "#
+    );
+}
+
+#[test]
+fn a_header_that_would_be_dropped_cannot_be_gone_by() {
+    let custom = |verify: &str, part: &str| {
+        let text = format!(
+            "[sources.one]\nprovider = \"custom\"\ntarget = \"http://127.0.0.1:5000\"\n\
+             secrets = [{{ env = \"STRIPE\" }}]\n[sources.one.verify]\n\
+             scheme = \"hmac-sha256\"\n{verify}\n[sources.one.key]\nparts = [\"{part}\"]\n"
+        );
+        problems(&text, &[("STRIPE", SECRET)])
+    };
+    for (verify, part, field) in [
+        ("header = \"X_Sign\"", "header:X-Id", "verify.header"),
+        ("header = \"X-Sign\"\nsigned = \"{header:x_b}.{body}\"", "header:X-Id", "verify.signed"),
+        ("header = \"X-Sign\"", "header:X_Id", "key.parts"),
+    ] {
+        let shown = custom(verify, part);
+        assert_eq!(shown.lines().count(), 1, "{shown}");
+        assert!(shown.contains(field) && shown.contains("headers with _"), "{shown}");
+    }
+}
+
+#[test]
+fn a_name_of_before_is_of_one_source_and_not_configured() {
+    let source = |name: &str, was: &str| {
+        let stripe = STRIPE.replace("sources.stripe", &format!("sources.{name}"));
+        format!("{stripe}was = {was}\n")
+    };
+    let text = source("a", r#"["b", "Old"]"#)
+        + &source("b", r#"["c", "x"]"#)
+        + &source("c", r#"["x", "y", "y"]"#)
+        + &source("d", "\"z\"");
+    insta::assert_snapshot!(problems(&text, &[("STRIPE", SECRET)]), @r#"
+    config.toml:6: sources.a.was: "Old" is not a source's name; use 1 to 40 of a-z, 0-9 and -
+    config.toml:12: sources.b.was: "c" is a source that is configured; a source's events stay with it: remove it here, or the source
+    config.toml:18: sources.c.was: "x" is in `was` of b too; its events can go on under one name only
+    config.toml:18: sources.c.was: names "y" twice; its events can go on under one name only
+    config.toml:24: sources.d.was: must be a list of names; write the names it had before, such as ["shop"]
+    "#);
+    let right = source("a", r#"["x", "y"]"#) + &source("b", r#"["z"]"#);
+    let read = load_in(&TempDir::new().unwrap(), &right, &env(&[("STRIPE", SECRET)])).unwrap();
+    assert_eq!(read.sources[0].was, ["x", "y"]);
 }

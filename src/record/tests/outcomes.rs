@@ -50,8 +50,14 @@ fn an_owed_event_backs_off_and_is_dead_when_its_budget_is_spent() {
 #[test]
 fn nothing_is_taken_before_it_is_due_nor_out_of_another_state() {
     for (label, desk) in Desk::in_every_state() {
-        let cx =
-            |now| Context { now, policy: &desk.policy, token: Token(99), boot: Boot(1), draw: 0.5 };
+        let cx = |now| Context {
+            now,
+            policy: &desk.policy,
+            token: Token(99),
+            boot: Boot(1),
+            orphaned: false,
+            draw: 0.5,
+        };
         let now = take(desk.event(), &cx(desk.now));
         assert_eq!(now.is_some(), label == Label::Queued);
         let earlier = desk.now.minus(MILLI);

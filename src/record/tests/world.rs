@@ -62,6 +62,7 @@ impl World {
             now: self.now,
             policy: &self.policy,
             token: Token(self.drawn),
+            orphaned: false,
             boot: self.boot,
             draw: 0.5,
         }

@@ -22,6 +22,7 @@ const PATIENT: Limits = Limits {
     header_timeout: NEVER,
     idle_timeout: NEVER,
     write_stall: NEVER,
+    linger: NEVER,
     max_connections: 100,
 };
 
@@ -219,6 +220,69 @@ async fn a_client_that_does_not_read_its_answer_is_cut() {
     send(&mut next, &get("/peer")).await;
     read_own_address(&mut next).await;
     drop(deaf);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_on_sending_after_its_last_answer_is_cut() {
+    let server = running(Limits { linger: SOON, max_connections: 1, ..PATIENT }).await;
+    let mut insists = server.connect().await;
+    send(&mut insists, "GET /peer HTTP/1.1\r\n\r\n").await;
+    assert!(read_to_end(&mut insists).await.starts_with("HTTP/1.1 400 "));
+    // There is room for one connection: the next is served when this one was cut.
+    let mut next = server.connect().await;
+    send(&mut next, &get("/peer")).await;
+    read_own_address(&mut next).await;
+    drop(insists);
+}
+
+#[tokio::test]
+async fn a_refused_request_never_reaches_the_service() {
+    let server = running(PATIENT).await;
+    for head in ["GET / HTTP/1.1\r\n\r\n", "TRACE / HTTP/1.1\r\nhost: x\r\n\r\n"] {
+        let mut stream = server.connect().await;
+        send(&mut stream, &(head.to_owned() + &get("/peer"))).await;
+        let told = read_to_end(&mut stream).await;
+        assert!(told.starts_with("HTTP/1.1 40"), "{told}");
+        assert_eq!(told.matches("HTTP/1.1").count(), 1, "{told}");
+    }
+    assert_eq!(server.begun.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn what_follows_a_refused_head_request_is_no_body() {
+    let server = running(PATIENT).await;
+    let mut stream = server.connect().await;
+    send(&mut stream, "HEAD / HTTP/1.1\r\n\r\n").await;
+    let told = read_to_end(&mut stream).await;
+    assert!(told.starts_with("HTTP/1.1 400 ") && told.ends_with("\r\n\r\n"), "{told}");
+}
+
+#[tokio::test]
+async fn a_head_that_has_begun_at_a_stop_is_waited_for_and_answered() {
+    let server = running(PATIENT).await;
+    let mut fresh = server.connect().await;
+    let mut kept = server.connect().await;
+    send(&mut kept, &get("/peer")).await;
+    read_own_address(&mut kept).await;
+    let request = get("/peer");
+    let (first, second) = request.split_at(20);
+    send(&mut fresh, first).await;
+    send(&mut kept, first).await;
+    // A third that says nothing is closed at the stop: the others have been looked at, too.
+    let mut silent = server.connect().await;
+    let mut last = server.connect().await;
+    send(&mut last, &get("/peer")).await;
+    read_own_address(&mut last).await;
+    server.stop.asked.cancel();
+    server.stop.shut.cancel();
+    assert_eq!(read_to_end(&mut silent).await, "");
+    for stream in [&mut fresh, &mut kept] {
+        send(stream, second).await;
+        let address = stream.local_addr().unwrap().to_string();
+        let told = read_to_end(stream).await;
+        assert!(told.contains("connection: close") && told.ends_with(&address), "{told}");
+    }
+    server.task.await.unwrap();
 }
 
 #[tokio::test]

@@ -7,7 +7,6 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use hyper::body::{Frame, SizeHint};
@@ -18,9 +17,7 @@ use tokio::time::Instant;
 use super::Limits;
 use super::door::{Door, Refusal};
 
-/// How long, and how much of, what a client still sends is read after its last answer, only
-/// to throw it away.
-const LINGER: Duration = Duration::from_secs(5);
+/// How much of what a client still sends is read after its last answer, only to throw it away.
 const LINGER_BYTES: usize = 64 << 20;
 
 /// What one connection is doing, and the deadline that follows.
@@ -35,6 +32,8 @@ struct Now {
     door: Door,
     /// Requests that hyper has read.
     begun: u64,
+    /// Whether we, not the client, have decided that there is no next one.
+    ended: bool,
     phase: Phase,
     /// Since when the client takes no bytes.
     stalled: Option<Instant>,
@@ -56,7 +55,7 @@ impl Watch {
     /// A connection accepted just now.
     pub(super) fn new(limits: Limits) -> Arc<Self> {
         let (door, phase) = (Door::new(limits.side), Phase::Head(Instant::now()));
-        let now = Now { door, begun: 0, phase, stalled: None };
+        let now = Now { door, begun: 0, ended: false, phase, stalled: None };
         Arc::new(Self { limits, now: Mutex::new(now) })
     }
 
@@ -67,7 +66,7 @@ impl Watch {
             (Some(since), _) => Some(since + self.limits.write_stall),
             (None, Phase::Idle(since)) => Some(since + self.limits.idle_timeout),
             (None, Phase::Head(since)) => Some(since + self.limits.header_timeout),
-            (None, Phase::Linger(since)) => Some(since + LINGER),
+            (None, Phase::Linger(since)) => Some(since + self.limits.linger),
             (None, Phase::Busy) => None,
         }
     }
@@ -106,7 +105,7 @@ impl Watch {
     /// and bytes that come to a closed socket reset it (RFC 9112 9.6).
     fn lingers(&self) -> bool {
         let mut now = self.now.lock();
-        if now.door.is_between() {
+        if now.door.is_between() && !now.ended {
             return false;
         }
         if !matches!(now.phase, Phase::Linger(_)) {
@@ -158,6 +157,11 @@ impl Busy {
     pub(super) fn is_the_last(&self) -> bool {
         let now = self.watch.now.lock();
         now.door.refused(self.nth).is_some() || now.door.is_to_come(self.nth)
+    }
+
+    /// Notes that the answer closes the connection, which the client cannot know yet.
+    pub(super) fn end(&self) {
+        self.watch.now.lock().ended = true;
     }
 
     /// The answer's body, which ends the request when it is gone.

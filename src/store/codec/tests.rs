@@ -6,6 +6,8 @@ use super::encode;
 use crate::record::{
     Act, Answer, Body, Boot, Entry, Event, Finish, Label, State, Token, Verdict, What,
 };
+use crate::store::key_rules::{KeyRules, OldRule};
+use crate::store::signals::Runs;
 use crate::store::totals::Totals;
 use crate::store::{Deliveries, Payload, Seen};
 use crate::time::Millis;
@@ -205,4 +207,15 @@ fn counts_are_stored_as_bincode_would() {
         (300_u64, 4_u64, vec![("p", [0_u64, 0, 0, 1, 0, 0])]),
         "01fb2c0104010170000000010000",
     );
+}
+
+#[test]
+fn key_rules_and_signals_are_stored_as_bincode_would() {
+    let old = vec![OldRule { spec: "{}".to_owned(), until: Millis(300) }];
+    same(
+        &KeyRules { spec: "{\"a\":1}".to_owned(), since: Millis(2), ttl: 251, old },
+        ("{\"a\":1}", 2_u64, 251_u64, vec![("{}", 300_u64)]),
+        "01077b2261223a317d02fbfb0001027b7dfb2c01",
+    );
+    same(&Runs { newest: Some(7), open: None }, (Some(7_u64), None::<u64>), "01010700");
 }

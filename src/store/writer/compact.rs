@@ -21,10 +21,8 @@ impl Asked {
     /// Takes the compaction out of a batch; there is one at most.
     pub(super) fn take(ops: &mut Vec<Op>) -> Option<Self> {
         let at = ops.iter().position(|op| matches!(op, Op::Compact { .. }))?;
-        match ops.remove(at) {
-            Op::Compact { begun, reply } => Some(Self { begun, reply }),
-            _ => None,
-        }
+        let Op::Compact { begun, reply } = ops.remove(at) else { return None };
+        Some(Self { begun, reply })
     }
 
     pub(super) fn refuse(mut self, why: Unavailable) {

@@ -28,8 +28,9 @@ enum Step {
     Operate(&'static str, Act),
     Note(&'static str),
     Sweep,
+    Compact,
 }
-use Step::{Arrive, Note, Operate, Settle, Sweep, Take};
+use Step::{Arrive, Compact, Note, Operate, Settle, Sweep, Take};
 
 /// What happens one after the other; what stands in one row happens at once. One step a row
 /// draws tokens: so they are the same in each run.
@@ -37,6 +38,7 @@ const SCRIPT: &[&[Step]] = &[
     &[Arrive("p:a", 3000)],
     &[Settle("p:a", Verdict::Success), Arrive("q:a", 100)],
     &[Arrive("p:b", 0)],
+    &[Compact],
     &[Settle("p:b", Verdict::Failed), Take("q")],
     &[Settle("q:a", Verdict::Success), Arrive("p:c", 20_000)],
     &[Settle("p:c", Verdict::Final), Arrive("p:b", 10)],
@@ -45,6 +47,8 @@ const SCRIPT: &[&[Step]] = &[
     &[Arrive("h:a", 700)],
     &[Settle("h:a", Verdict::Unknown), Settle("q:a", Verdict::Success)],
     &[Sweep],
+    &[Arrive("p:d", 9000)],
+    &[Compact, Settle("p:d", Verdict::Success)],
     &[Operate("h:a", Act::SettleDone), Arrive("q:b", 5000)],
 ];
 
@@ -90,6 +94,9 @@ impl Runner {
                 self.clock.advance(KEEP);
                 self.store.sweep().await?;
             },
+            Compact => {
+                self.store.compact().await?;
+            },
         }
         Ok(())
     }
@@ -129,7 +136,7 @@ async fn clean() -> Clean {
     let base = disk.bytes();
     let disk = Disk::new(base.clone());
     let runner = Runner::new(world::open(&disk, &clock).unwrap(), Arc::clone(&clock));
-    let ids = ["p:left", "p:a", "p:b", "p:c", "q:a", "h:a", "q:b"];
+    let ids = ["p:left", "p:a", "p:b", "p:c", "p:d", "q:a", "h:a", "q:b"];
     for row in 0..=SCRIPT.len() {
         if let Some(before) = row.checked_sub(1) {
             assert!(runner.row(SCRIPT[before]).await.iter().all(Result::is_ok));
@@ -259,6 +266,7 @@ async fn comes_back(clean: Arc<Clean>, op: usize, times: usize, fault: Fault) {
         ("p:a", Label::Done),
         ("p:b", Label::Done),
         ("p:c", Label::Done),
+        ("p:d", Label::Done),
         ("q:a", Label::Done),
         ("h:a", Label::Done),
         ("q:b", Label::Queued),
@@ -315,7 +323,7 @@ async fn made_good(runner: &Runner, step: Step, at: &str) {
         },
         // In doubt: done, or to be done again.
         Operate(id, Act::SettleDone) if label(id).await == Some(Label::Done) => {},
-        Operate(..) | Note(_) | Sweep => retry(runner, step, at).await,
+        Operate(..) | Note(_) | Sweep | Compact => retry(runner, step, at).await,
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a failing disk, a power cut and rot may do to the store, and what they may not.
 
+mod compact;
 mod cut;
 mod disk;
 mod faults;

@@ -42,9 +42,11 @@ pub(super) async fn run() -> Run {
     player.holds().await;
     player.queue("2").await;
     player.at_once("b").await;
+    player.compact().await;
     player.restart(true).await;
     player.proxy("2").await;
     player.time_passes().await;
+    player.compact().await;
     player.at_once("c").await;
     player.store.close().await;
     let end = player.clock.now();
@@ -128,6 +130,12 @@ impl Player {
         }
         self.store.close().await;
         self.store = world::open(&self.disk, &self.clock).unwrap();
+        self.all_acknowledged().await;
+    }
+
+    /// The file is compacted: every event stands as before.
+    async fn compact(&mut self) {
+        self.store.compact().await.unwrap();
         self.all_acknowledged().await;
     }
 

@@ -55,7 +55,8 @@ pub(super) fn open(disk: &Disk, clock: &Arc<Clock>) -> Result<RedbStore, OpenErr
 pub(super) fn open_on(medium: Medium, clock: &Arc<Clock>) -> Result<RedbStore, OpenError> {
     let settings =
         config::Storage { path: PathBuf::new(), cache: 8 << 20, reserve: 0, two_phase: false };
-    RedbStore::open(medium, &settings, policies(), Arc::clone(clock))
+    let sources = policies().into_iter().map(|(name, policy)| (name, policy.into())).collect();
+    RedbStore::open(medium, &settings, sources, Arc::clone(clock))
 }
 
 /// A body of `len` bytes that no other `name` has.
@@ -67,6 +68,7 @@ pub(super) fn delivery(id: &str, body: &[u8]) -> (Copy, Payload) {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body);
     let copy = Copy {
         id: id.to_owned(),
+        earlier: None,
         long: None,
         sha256: digest.as_ref().try_into().unwrap(),
         bytes: body.len() as u64,
@@ -123,7 +125,8 @@ impl Snapshot {
         }
         let policies = policies();
         let policy = &policies[self.event.source()];
-        let cx = Context { now, policy, token: Token(0), boot: Boot(0), draw: 0.0 };
+        let cx =
+            Context { now, policy, token: Token(0), orphaned: false, boot: Boot(0), draw: 0.0 };
         let settlement = Settlement {
             verdict: Verdict::Unknown,
             answer: None,

@@ -110,6 +110,33 @@ fn behind_chunks_nothing_is_read() {
 }
 
 #[test]
+fn odd_paths_methods_and_headers_make_no_series() {
+    run(async {
+        let app = App::always(Step::says(200, "fine")).await;
+        let gateway = Gateway::start(&stripe("series", &app.url, "")).await;
+        let series = async || {
+            let text = String::from_utf8(gateway.get("/metrics").await.body).unwrap();
+            let ours = |line: &&str| line.contains("\"series\"") || line.contains("\"_none\"");
+            text.lines().filter(ours).count()
+        };
+        let before = series().await;
+        for nth in 0..100 {
+            for head in [
+                format!("POST /{nth} HTTP/1.1\r\nhost: a\r\n"),
+                format!("M{nth} /hooks/series HTTP/1.1\r\nhost: a\r\n"),
+                format!("POST /hooks/series HTTP/1.1\r\nhost: a\r\nexpect: {nth}\r\n"),
+            ] {
+                let mut connection = Connection::open(gateway.public).await;
+                assert!(connection.write(format!("{head}\r\n").as_bytes()).await);
+                assert!(connection.read().await.unwrap().status >= 400);
+            }
+        }
+        assert_eq!(series().await, before);
+        gateway.finish().await;
+    });
+}
+
+#[test]
 fn the_operators_side_is_as_strict_but_for_the_path() {
     run(async {
         let app = App::always(Step::says(200, "fine")).await;

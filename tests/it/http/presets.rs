@@ -41,7 +41,7 @@ fn header(delivery: &mut Delivery, name: &'static str, value: &str) {
 async fn events(gateway: Gateway) -> u64 {
     let dir = gateway.finish().await;
     let config = Config::load(Some(&dir.path().join("config.toml")), &Environment::new()).unwrap();
-    let rules = config.sources.iter().map(|it| (it.name.clone(), it.policy.clone())).collect();
+    let rules = config.sources.iter().map(|it| (it.name.clone(), it.as_ref().into())).collect();
     let opening = tokio::task::spawn_blocking(move || {
         let medium = Medium::File(config.storage.path.clone());
         RedbStore::open(medium, &config.storage, rules, Arc::new(Clock::start())).unwrap()

@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::{App, SECRET, Step, run, stripe};
 
+/// Any host: no page can make a browser speak to a unix socket.
 async fn get(socket: &std::path::Path, path: &str) -> (String, String) {
     let mut stream = UnixStream::connect(socket).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: any.example\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).await.unwrap();

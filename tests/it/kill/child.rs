@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -90,11 +92,50 @@ impl Site {
         Self { dir: dir.to_owned(), config, public, admin, sources }
     }
 
+    /// Writes other sources, for the next start.
+    pub(super) fn set_sources(&mut self, sources: &str) {
+        let text = fs::read_to_string(&self.config).unwrap();
+        let general = text.split("[sources.").next().unwrap();
+        fs::write(&self.config, format!("{general}{sources}")).unwrap();
+        self.sources = match Config::load(Some(&self.config), &Environment::default()) {
+            Ok(read) => read.sources,
+            Err(errors) => panic!("{errors}"),
+        };
+    }
+
     /// Starts the binary; its output is added to `log`.
     pub(super) fn start(&self) -> Gateway {
         let log = OpenOptions::new().create(true).append(true).open(self.log()).unwrap();
         let child = command(self, log).spawn().unwrap();
         Gateway { child, admin: self.admin }
+    }
+
+    /// Starts the binary as a service manager does that listens itself: the sockets are the
+    /// file descriptors from 3 on, and the variables name the process that they are for.
+    pub(super) fn start_handed(
+        &self,
+        public: &TcpListener,
+        admin: Option<&UnixListener>,
+    ) -> Gateway {
+        let sockets = match admin {
+            None => {
+                "LISTEN_FDS=1 LISTEN_FDNAMES=oncegate.socket; exec \"$0\" \"$@\" 3<&0 0</dev/null"
+            },
+            Some(_) => {
+                "LISTEN_FDS=2 LISTEN_FDNAMES=public:admin; \
+                 exec \"$0\" \"$@\" 3<&0 4<&1 0</dev/null 1>&2"
+            },
+        };
+        let log = OpenOptions::new().create(true).append(true).open(self.log()).unwrap();
+        let mut command = Command::new("/bin/sh");
+        command.arg("-c").arg(format!("export LISTEN_PID=$$ {sockets}"));
+        command.arg(env!("CARGO_BIN_EXE_oncegate")).arg("--config").arg(&self.config);
+        command.env_clear().stdin(OwnedFd::from(public.try_clone().unwrap()));
+        match admin {
+            None => command.stdout(log.try_clone().unwrap()),
+            Some(admin) => command.stdout(OwnedFd::from(admin.try_clone().unwrap())),
+        };
+        Gateway { child: command.stderr(log).spawn().unwrap(), admin: self.admin }
     }
 
     /// Starts the binary and waits until it is ready.

@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+mod activation;
 mod app;
 mod check;
 mod check_tests;
 pub(crate) mod child;
 mod disk;
 mod load;
+mod settings;
 mod stop;
 
 use app::{App, Client, Receipt, Script};

@@ -2,12 +2,19 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::app::{App, Script};
+use oncegate::config::{Config, Source};
+
+use super::activation::event;
+use super::app::{App, Client, Script};
 use super::check::{Evidence, check};
 use super::child::{Plan, Site};
 use super::load::Load;
+use crate::harness::{self, Step, run, stripe};
+use crate::process;
+
 use super::{LAST, drained, per_event, runtime, stories};
 
 const CALM: Script = Script { seed: 0, fails: 0, hangs_up: 0, slow: 300, too_slow: 0 };
@@ -67,6 +74,34 @@ fn a_stop_under_load_drains_exits_0_and_leaves_a_clean_file() {
         gateway.terminate();
         assert_eq!(gateway.ended().await.code(), Some(0), "{}", site.said());
     });
+}
+
+#[test]
+fn a_second_signal_ends_a_drain_at_once() {
+    run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let app = harness::App::always(Step::Hang).await;
+        let site = process::Site::new(dir.path(), "drain = \"1h\"", &stripe("one", &app.url, ""));
+        let gateway = site.start(&[]).await;
+        let config = Config::load(Some(&dir.path().join("config.toml")), &[].into()).unwrap();
+        let client = Client::new(site.public);
+        let sending = tokio::spawn(send_one(client, Arc::clone(&config.sources[0])));
+        app.until(1).await;
+        gateway.terminate();
+        while site.get("/readyz", &[]).await.body != b"draining\n" {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        gateway.terminate();
+        assert_eq!(gateway.ended().await.code(), Some(0), "{}", site.said());
+        assert!(site.said().contains("asked to stop at once"), "{}", site.said());
+        assert_eq!(sending.await.unwrap().as_deref(), Ok("unknown"));
+    });
+}
+
+/// Sends one event of Stripe; what became of it.
+async fn send_one(mut client: Client, source: Arc<Source>) -> Result<String, String> {
+    let answer = client.send(event(&source, "evt_1"), Duration::from_secs(60)).await?;
+    Ok(answer.headers()["oncegate-outcome"].to_str().unwrap().to_owned())
 }
 
 /// What redb's header says (its docs/design.md): the second flag asks for a repair.

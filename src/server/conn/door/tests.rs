@@ -216,6 +216,14 @@ fn the_limits_are_to_the_header_and_to_the_byte() {
 }
 
 #[test]
+fn a_line_without_end_is_refused_at_the_limit_however_it_comes() {
+    let endless = format!("POST /{}", "x".repeat(2 * MAX_HEAD));
+    let (door, on) = through(endless.as_bytes(), &vec![1000; 200]);
+    assert_eq!(door.refused(1), Some(Refusal::TooLarge));
+    assert_eq!(on, format!("GET{STAND_IN}").into_bytes());
+}
+
+#[test]
 fn what_is_whole_goes_on_without_a_copy() {
     let text = post("host: a\r\ncontent-length: 3\r\n") + "abc" + &post("host: a\r\n");
     let mut door = Door::new(Side::Providers);
