@@ -135,7 +135,8 @@ fn an_operator_acts_by_one_request_and_is_told_what_came_of_it() {
             &["events", "forget", "\"acme:a%2Fb\""],
             &["compact"],
         ] {
-            all += &format!("$ oncegate {}\n{}\n", args.join(" "), shell.run(args).await.whole());
+            let ran = shell.run(args).await.whole();
+            all += &["$ oncegate ", &args.join(" "), "\n", &ran, "\n"].concat();
         }
         like("acts", &all);
         let got = app.got();

@@ -30,7 +30,7 @@ fn a_wrong_command_line_exits_2_and_names_the_nearest_right_one() {
         ] {
             let ran = shell.run(args).await;
             assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{args:?}: {}", ran.err);
-            all += &format!("$ oncegate {}\n{}\n", args.join(" "), ran.err);
+            all += &["$ oncegate ", &args.join(" "), "\n", &ran.err, "\n"].concat();
         }
         like("usage", &all);
     });

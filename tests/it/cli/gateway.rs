@@ -78,7 +78,7 @@ fn the_whole_story_is_told_line_by_line() {
         // What happens within a millisecond has no order.
         let mut lines: Vec<&str> = told.lines().map(|line| line.get(26..).unwrap_or("")).collect();
         let timeline = lines.split_off(lines.iter().position(|it| it.contains("WHAT")).unwrap());
-        let mut timeline: Vec<_> = timeline.into_iter().map(|it| it.trim_start()).collect();
+        let mut timeline: Vec<_> = timeline.into_iter().map(str::trim_start).collect();
         timeline.sort_unstable();
         like("story", &timeline.join("\n"));
         let json = shell.run(&["events", "show", "story:evt_1", "--json"]).await.json();
