@@ -152,7 +152,8 @@ fn an_operator_needs_no_secret_of_any_source() {
         let app = App::always(Step::says(200, r#"{"events":[],"cursor":null}"#)).await;
         let shell = Shell::beside(
             &app.url,
-            "[sources.stripe]\nprovider = \"stripe\"\nsecrets = [{ credential = \"stripe\" }]\n\
+            "tls = { cert = \"its-own.pem\", key = \"its-own.key\" }\n\
+             [sources.stripe]\nprovider = \"stripe\"\nsecrets = [{ credential = \"stripe\" }]\n\
              target = \"http://127.0.0.1:5000/\"\n",
         );
         assert_eq!(shell.run(&["check"]).await.code, 3, "the service alone has it");
