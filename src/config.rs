@@ -25,6 +25,7 @@ use crate::verify::{Delivery, Rejection, Verifier};
 use crate::{key, verify};
 
 mod layers;
+mod outline;
 mod problem;
 mod report;
 mod secret;
@@ -37,10 +38,12 @@ mod tls;
 mod values;
 
 pub use layers::Environment;
+pub use outline::Outline;
 pub use problem::{Errors, Origin, Problem};
 pub use report::Report;
-pub(crate) use table::nearest;
+pub use table::nearest;
 pub use tls::{BadTls, Tls};
+pub use values::{write_duration, write_size};
 
 use problem::Findings;
 use secret::Places;
@@ -68,11 +71,17 @@ impl Config {
     /// Reads the settings of `file`, or else of the first of [`FILES`] that is there, and of
     /// the process environment.
     pub fn open(file: Option<&Path>) -> Result<Self, Errors> {
+        let (file, env) = Self::places(file);
+        Self::load(file.as_deref(), &env)
+    }
+
+    /// The file to read and the process environment.
+    fn places(file: Option<&Path>) -> (Option<PathBuf>, Environment) {
         let text = |word: std::ffi::OsString| word.into_string().ok();
         let env = std::env::vars_os();
         let env = env.filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect();
         let found = FILES.iter().map(Path::new).find(|path| path.exists());
-        Self::load(file.or(found), &env)
+        (file.or(found).map(Path::to_owned), env)
     }
 
     /// Reads the settings of `file`, which must be there if it is named, and of `env`.

@@ -147,6 +147,11 @@ impl Findings {
         })
     }
 
+    /// Forgets every problem whose key is not `wanted`.
+    pub(super) fn keep(&self, wanted: impl Fn(&str) -> bool) {
+        self.problems.borrow_mut().retain(|problem| wanted(&problem.key));
+    }
+
     /// `value`, if nothing was noted.
     pub(super) fn settle<T>(self, value: T) -> Result<T, Errors> {
         let mut problems = self.problems.into_inner();

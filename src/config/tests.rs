@@ -183,11 +183,11 @@ fn durations_and_sizes_are_written_as_they_are_read() {
     let year = Duration::from_hours(24 * 365);
     for text in ["1ms", "1500ms", "90s", "5m", "36h", "35d"] {
         let length = values::duration(Duration::ZERO..=year)(&Value::from(text)).unwrap();
-        assert_eq!(values::write_duration(length), text);
+        assert_eq!(write_duration(length), text);
     }
     for text in ["0", "1KiB", "1025", "25MiB", "3GiB"] {
         let bytes = values::size(0..=u64::MAX)(&Value::from(text)).unwrap();
-        assert_eq!(values::write_size(bytes), text);
+        assert_eq!(write_size(bytes), text);
     }
     for text in
         ["", "s", "30", "30 s", "-1s", "1.5s", "1h30m", "30S", "99999999999999999999d", "٣s"]

@@ -206,12 +206,12 @@ pub(super) fn target(value: &Value) -> Result<Uri, Wrong> {
 }
 
 /// A duration as the settings write it.
-pub(super) fn write_duration(length: Duration) -> String {
+pub fn write_duration(length: Duration) -> String {
     write(u64::try_from(length.as_millis()).unwrap_or(u64::MAX), &DURATION_UNITS, "s")
 }
 
 /// A size as the settings write it.
-pub(super) fn write_size(bytes: u64) -> String {
+pub fn write_size(bytes: u64) -> String {
     write(bytes, &SIZE_UNITS, "")
 }
 

@@ -11,6 +11,7 @@
 )]
 
 mod canary;
+mod cli;
 mod crash;
 mod demo;
 mod harness;

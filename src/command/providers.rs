@@ -1,0 +1,175 @@
+//! `oncegate providers`: what is known of each provider, and from where.
+
+use clap::Subcommand;
+use oncegate::config::{write_duration, write_size};
+use oncegate::preset::{self, Confidence, Preset};
+use oncegate::record::Mode;
+use oncegate::verify::Spec;
+use serde_json::{Value, json};
+
+use super::failure::Failure;
+use super::out;
+use super::table::{Cell, Side, Table, pairs};
+
+/// Of a line of prose.
+const WIDTH: usize = 100;
+
+/// `oncegate providers ..`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Providers {
+    /// Show one provider: its defaults, what to know of it, and where that is from.
+    Show {
+        /// The provider.
+        name: String,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Every provider.
+pub(crate) fn list(json: bool) -> Result<(), Failure> {
+    if json {
+        let all: Vec<Value> = preset::all().iter().map(tell).collect();
+        return out::json(&json!({ "providers": all }));
+    }
+    let mut table = Table::new(&[
+        ("PROVIDER", Side::Left),
+        ("TITLE", Side::Left),
+        ("SCHEME", Side::Left),
+        ("RETRIES", Side::Left),
+        ("MODE", Side::Left),
+        ("WAIT", Side::Right),
+        ("TTL", Side::Right),
+        ("MAX BODY", Side::Right),
+        ("FACTS OF", Side::Left),
+        ("CHECKED BY", Side::Left),
+    ]);
+    for preset in preset::all() {
+        table.row([
+            Cell::from(&preset.name),
+            Cell::from(&preset.title),
+            preset.verify.scheme.word().into(),
+            if preset.retries { "yes" } else { "no" }.into(),
+            mode(preset.mode).into(),
+            write_duration(preset.wait).into(),
+            write_duration(preset.ttl).into(),
+            write_size(preset.max_body as u64).into(),
+            Cell::from(&preset.facts.date),
+            confidence(preset.facts.confidence).into(),
+        ]);
+    }
+    table.print()
+}
+
+impl Providers {
+    /// Does it.
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        let Self::Show { name, json } = self;
+        let Some(preset) = preset::find(&name) else {
+            let known: Vec<&str> = preset::all().iter().map(|it| it.name.as_str()).collect();
+            return Err(Failure::unknown("provider", &name, &known));
+        };
+        if json { out::json(&tell(preset)) } else { show(preset) }
+    }
+}
+
+fn show(preset: &Preset) -> Result<(), Failure> {
+    let (verify, facts) = (&preset.verify, &preset.facts);
+    let key = preset.key.parts.join(", ");
+    let sure = confidence(facts.confidence);
+    let name = &preset.name;
+    pairs([
+        ("provider", Some(format!("{name}, {}", preset.title))),
+        ("signature", Some(format!("{} of {}", verify.scheme.word(), verify.signed))),
+        ("header", Some(header(verify))),
+        ("key", Some(format!("{key}, else {}", <&str>::from(preset.key.fallback)))),
+        ("retries", Some(if preset.retries { "by itself" } else { "never by itself" }.to_owned())),
+        ("mode", Some(mode(preset.mode).to_owned())),
+        ("wait", Some(write_duration(preset.wait))),
+        ("ttl", Some(write_duration(preset.ttl))),
+        ("may repeat", Some(format!("for {}, by hand included", write_duration(preset.horizon)))),
+        ("max_body", Some(write_size(preset.max_body as u64))),
+        ("success", Some(preset.acknowledgement.status.to_string())),
+        ("facts", Some(format!("read {}, checked by {sure}", facts.date))),
+    ])?;
+    list_of("Notes", &facts.notes)?;
+    list_of("Sources", &facts.sources)?;
+    out::line(format_args!(
+        "\nSettings:\n  [sources.{name}]\n  provider = \"{name}\"\n  secrets  = [{{ env = \"{}_SECRET\" }}]\n  target   = \"http://127.0.0.1:5000/webhooks/{name}\"",
+        name.to_uppercase().replace('-', "_"),
+    ))
+}
+
+/// The signature's header, in each of its families.
+fn header(verify: &Spec) -> String {
+    match verify.families.as_slice() {
+        [] => verify.header.clone(),
+        families => {
+            let names = families.iter().map(|family| verify.header.replace('*', family));
+            names.collect::<Vec<_>>().join(" or ")
+        },
+    }
+}
+
+fn list_of(heading: &str, items: &[String]) -> Result<(), Failure> {
+    out::line(format_args!("\n{heading}:"))?;
+    items.iter().try_for_each(|item| out::line(indented(item)))
+}
+
+/// `text` in lines of a width that can be read.
+fn indented(text: &str) -> String {
+    let mut lines = String::new();
+    let mut width = WIDTH;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if width + 1 + length > WIDTH {
+            lines += if lines.is_empty() { "  - " } else { "\n    " };
+            width = 4;
+        } else {
+            lines.push(' ');
+            width += 1;
+        }
+        lines += word;
+        width += length;
+    }
+    lines
+}
+
+fn tell(preset: &Preset) -> Value {
+    let facts = &preset.facts;
+    json!({
+        "name": preset.name,
+        "title": preset.title,
+        "scheme": preset.verify.scheme.word(),
+        "key": preset.key,
+        "retries": preset.retries,
+        "mode": mode(preset.mode),
+        "wait": write_duration(preset.wait),
+        "ttl": write_duration(preset.ttl),
+        "horizon": write_duration(preset.horizon),
+        "max_body": preset.max_body,
+        "acknowledgement": preset.acknowledgement.status,
+        "facts": {
+            "date": facts.date,
+            "confidence": confidence(facts.confidence),
+            "sources": facts.sources,
+            "notes": facts.notes,
+        },
+    })
+}
+
+fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Proxy => "proxy",
+        Mode::Queue => "queue",
+    }
+}
+
+fn confidence(confidence: Confidence) -> &'static str {
+    match confidence {
+        Confidence::Vectors => "vectors",
+        Confidence::Library => "library",
+        Confidence::Documents => "documents",
+    }
+}
