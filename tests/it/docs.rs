@@ -46,7 +46,9 @@ fn expected(script: &str) -> Vec<String> {
 fn with_free_ports(script: &str) -> String {
     let used = ["5000", "8080", "8081"];
     let held: Vec<_> = used.iter().map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    let mut script = script.to_owned();
+    let settings = "export ONCEGATE_SERVER__LISTEN=127.0.0.1:8080\n\
+                    export ONCEGATE_SERVER__ADMIN=127.0.0.1:8081\n";
+    let mut script = format!("{settings}{script}");
     for (port, free) in used.iter().zip(&held) {
         script = script.replace(port, &free.local_addr().unwrap().port().to_string());
     }
@@ -57,12 +59,12 @@ fn with_free_ports(script: &str) -> String {
 fn run(script: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let binary = Path::new(env!("CARGO_BIN_EXE_oncegate"));
-    let (path, log) = (std::env::var("PATH").unwrap(), folder.path().join("printed"));
+    let log = folder.path().join("printed");
+    let script = &format!("PATH=\"{}:$PATH\"\n{script}", binary.parent().unwrap().display());
     let output = fs::File::create(&log).unwrap();
     let mut shell = Command::new("bash")
         .args(["-euo", "pipefail", "-c", script])
         .current_dir(folder.path())
-        .env("PATH", format!("{}:{path}", binary.parent().unwrap().display()))
         .env("LC_ALL", "C.UTF-8")
         .stdin(Stdio::null())
         .stdout(output.try_clone().unwrap())
@@ -82,7 +84,8 @@ fn run(script: &str) -> String {
     };
     // What the script left running in the background ends with it.
     let group = Pid::from_raw(i32::try_from(shell.id()).unwrap()).unwrap();
-    drop(kill_process_group(group, Signal::KILL));
+    // It may have ended by itself.
+    kill_process_group(group, Signal::KILL).ok();
     let mut printed = String::new();
     fs::File::open(&log).unwrap().read_to_string(&mut printed).unwrap();
     assert!(status.is_some_and(|status| status.success()), "{status:?}\n{script}\n{printed}");
@@ -96,9 +99,9 @@ fn holds(name: &str) {
     let printed = run(&script).to_lowercase();
     let mut rest = printed.as_str();
     for said in expected {
-        let (_, after) = rest
-            .split_once(&said)
-            .unwrap_or_else(|| panic!("{name}: {said:?} is not in the rest\n{rest}\nof\n{printed}"));
+        let (_, after) = rest.split_once(&said).unwrap_or_else(|| {
+            panic!("{name}: {said:?} is not in the rest\n{rest}\nof\n{printed}")
+        });
         rest = after;
     }
 }
@@ -113,7 +116,8 @@ fn settings(text: &str) -> Vec<String> {
     let name = |line: &str| {
         let line = line.trim_start_matches("# ").trim();
         let (name, _) = line.split_once(" = ")?;
-        let plain = !name.is_empty() && name.bytes().all(|it| it.is_ascii_lowercase() || it == b'_');
+        let plain =
+            !name.is_empty() && name.bytes().all(|it| it.is_ascii_lowercase() || it == b'_');
         plain.then(|| name.to_owned())
     };
     text.lines().filter_map(name).collect()

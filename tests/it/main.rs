@@ -14,6 +14,7 @@ mod canary;
 mod cli;
 mod crash;
 mod demo;
+mod docs;
 mod harness;
 mod http;
 mod kill;
