@@ -84,8 +84,9 @@ fn run(script: &str) -> String {
     };
     // What the script left running in the background ends with it.
     let group = Pid::from_raw(i32::try_from(shell.id()).unwrap()).unwrap();
-    // It may have ended by itself.
-    kill_process_group(group, Signal::KILL).ok();
+    if let Err(error) = kill_process_group(group, Signal::KILL) {
+        println!("all had ended by itself: {error}");
+    }
     let mut printed = String::new();
     fs::File::open(&log).unwrap().read_to_string(&mut printed).unwrap();
     assert!(status.is_some_and(|status| status.success()), "{status:?}\n{script}\n{printed}");
