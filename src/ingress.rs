@@ -23,7 +23,7 @@ use crate::record::{Copy, Finish, Meets, Mode, Token};
 use crate::reply::Reply;
 use crate::store::{Arrived, Payload, Seen, Unavailable};
 use crate::telemetry::{self, Outcome};
-use crate::time::Millis;
+use crate::time::{self, Millis};
 use crate::verify::Verified;
 
 mod body;
@@ -135,7 +135,7 @@ impl Ingress {
                     outcome = reply.outcome.word(),
                     reason = why,
                     status = reply.status,
-                    duration_ms = begun.elapsed().as_secs_f64() * 1000.0,
+                    duration_ms = time::millis(begun.elapsed()),
                     "delivery"
                 );
                 return reply.into_response();
@@ -308,7 +308,7 @@ impl Ingress {
             attempt,
             token = token.0,
             upstream_status = upstream,
-            duration_ms = took.as_secs_f64() * 1000.0,
+            duration_ms = time::millis(took),
             "delivery"
         );
     }
@@ -321,8 +321,9 @@ fn refuse_nominations(gate: &Gate, headers: &HeaderMap) -> Result<(), Turned> {
     let families = || source.verify_spec.families.iter().map(|family| Some(family.as_str()));
     let of_key = || std::iter::once(None).chain(families()).flat_map(|it| source.key.headers(it));
     let ours = || source.verifier.headers().cloned().chain(of_key());
-    let matters = |name: &str| {
-        matters(name) || ours().any(|header| name.eq_ignore_ascii_case(header.as_str()))
+    let matters = |name: &[u8]| {
+        let text = str::from_utf8(name).unwrap_or_default();
+        matters(text) || ours().any(|it| name.eq_ignore_ascii_case(it.as_str().as_bytes()))
     };
     if nominated(headers).any(matters) {
         let why = "`Connection` names a header that matters";

@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::gate::{Gate, Life};
 use crate::record::{Label, Settled};
 use crate::store::TakenEvent;
-use crate::time::Millis;
+use crate::time::{self, Millis};
 
 /// The longest sleep. A new event and a settlement wake the queue; what a full disk gave back,
 /// or a task that died, is found by this.
@@ -72,7 +72,7 @@ async fn attempt(gate: &Gate, life: &Life, event: TakenEvent, slot: Option<Owned
         upstream_status = settlement.answer.as_ref().map(|answer| answer.status),
         detail = settlement.detail,
         state,
-        duration_ms = ended.took.as_secs_f64() * 1000.0,
+        duration_ms = time::millis(ended.took),
         "attempt"
     );
     if ended.settled == Ok(Settled::Now(Label::Dead)) {

@@ -31,6 +31,12 @@ impl Millis {
     }
 }
 
+/// A length of time in milliseconds, to the microsecond: what a line of the log shows.
+#[expect(clippy::cast_precision_loss, reason = "exact below 285 years")]
+pub fn millis(length: Duration) -> f64 {
+    length.as_micros() as f64 / 1000.0
+}
+
 /// RFC 3339 in UTC with milliseconds, as in the header `Oncegate-Received` and the API.
 impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

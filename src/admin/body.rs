@@ -36,6 +36,10 @@ where
             let detail = "send the body as `Content-Type: application/json`";
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", detail));
         }
+        // serde would take a list for an object, its items in the order of our fields.
+        if !bytes.trim_ascii_start().starts_with(b"{") {
+            return Err(Refusal::bad("bad_body", "the body cannot be used: send a JSON object"));
+        }
         serde_json::from_slice(bytes)
             .map(Self)
             .map_err(|error| Refusal::bad("bad_body", format!("the body cannot be used: {error}")))

@@ -19,10 +19,11 @@ impl Parameters {
         let mut seen: Vec<&str> = Vec::new();
         for (name, _) in &pairs {
             if !known.contains(&name.as_str()) {
-                let mend = nearest(name, known.iter().copied()).map_or_else(
-                    || format!("known here: {}", known.join(", ")),
-                    |near| format!("did you mean `{near}`?"),
-                );
+                let mend = match nearest(name, known.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None if known.is_empty() => "this path takes none".to_owned(),
+                    None => format!("known here: {}", known.join(", ")),
+                };
                 return Err(bad(format!("`{name}` is not a parameter: {mend}")));
             }
             if seen.contains(&name.as_str()) {

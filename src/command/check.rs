@@ -3,18 +3,31 @@
 
 use std::path::Path;
 
-use oncegate::config::Config;
+use oncegate::config::{Config, Problem};
 use oncegate::store::{self, Orphans};
+use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::out;
 
-/// Reads the settings, and the file if no gateway has it.
+/// Reads the settings, and the file if no gateway has it. Mistakes are told on the error
+/// stream, and as JSON on the output where it is asked for.
 pub(crate) fn run(config: Option<&Path>, json: bool) -> Result<(), Failure> {
-    let config = Config::open(config)?;
+    let config = Config::open(config).inspect_err(|errors| {
+        if json {
+            // What cannot be written here is told on the other stream, too.
+            drop(out::json(&json!({ "errors": errors.0.iter().map(told).collect::<Vec<_>>() })));
+        }
+    })?;
     let mut report = config.report();
     report.warnings.extend(orphaned(&config));
     if json { out::json(&report.to_json()) } else { out::line(report) }
+}
+
+fn told(problem: &Problem) -> Value {
+    let place = problem.origin.to_string();
+    let place = place.trim_end_matches(": ");
+    json!({ "place": place, "key": problem.key, "cause": problem.cause, "mend": problem.mend })
 }
 
 fn orphaned(config: &Config) -> Vec<String> {

@@ -161,6 +161,13 @@ impl Findings {
 
     /// Where `key`, or else the nearest table around it, was set.
     fn origin(&self, key: &str) -> Origin {
+        // A variable that makes a table of what is one value in the file: it is what is wrong.
+        let below = format!("{key}.");
+        if !self.lines.keys().any(|path| path.starts_with(&below))
+            && let Some(name) = self.variable_below(key)
+        {
+            return Origin::Variable(name.to_owned());
+        }
         let mut path = key;
         loop {
             if let Some(name) = self.variables.get(path) {
@@ -169,17 +176,22 @@ impl Findings {
             if let Some(line) = self.lines.get(path) {
                 return self.in_file(Some(*line));
             }
+            // A source that only the environment speaks of has no line: name one of its variables.
+            if let Some(name) = self.variable_below(path) {
+                return Origin::Variable(name.to_owned());
+            }
             match path.rsplit_once(['.', '[']) {
                 Some((parent, _)) => path = parent,
-                None => break,
+                None => return self.in_file(None),
             }
         }
-        // A source that only the environment speaks of has no line: name one of its variables.
+    }
+
+    /// The first variable that sets something in the table `key`.
+    fn variable_below(&self, key: &str) -> Option<&str> {
         let below = format!("{key}.");
-        match self.variables.iter().find(|(path, _)| path.starts_with(&below)) {
-            Some((_, name)) => Origin::Variable(name.clone()),
-            None => self.in_file(None),
-        }
+        let found = self.variables.iter().find(|(path, _)| path.starts_with(&below));
+        found.map(|(_, name)| name.as_str())
     }
 
     fn in_file(&self, line: Option<usize>) -> Origin {

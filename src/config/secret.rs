@@ -77,6 +77,9 @@ fn long_enough(secret: SecretSlice<u8>, min: usize) -> Result<SecretSlice<u8>, W
         length if length < min => {
             Err(wrong(format!("the secret is too short: at least {min} bytes are needed"), ""))
         },
+        _ if secret.expose_secret().trim_ascii().len() < secret.expose_secret().len() => Err(
+            wrong("the secret begins or ends with white space", "no provider's does: remove it"),
+        ),
         _ => Ok(secret),
     }
 }
@@ -137,7 +140,10 @@ fn from_credential(name: &str, env: &Environment) -> Result<SecretSlice<u8>, Wro
         return Err(wrong(format!("\"{name}\" is not the name of a credential"), ""));
     }
     let Some(folder) = env.get("CREDENTIALS_DIRECTORY").filter(|folder| !folder.is_empty()) else {
-        let mend = format!("have systemd pass it: LoadCredential={name}:/path/of/the/secret");
+        let mend = format!(
+            "have systemd pass it: LoadCredential={name}:/path/of/the/secret; \
+             in a shell, set CREDENTIALS_DIRECTORY to the folder that it is in"
+        );
         return Err(wrong(format!("no credential {name}: CREDENTIALS_DIRECTORY is not set"), mend));
     };
     from_file(&Path::new(folder).join(name))

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use figment::value::Value;
+use secrecy::{ExposeSecret as _, SecretSlice};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::problem::{Wrong, wrong};
 use super::secret::{self, Places};
@@ -40,6 +43,12 @@ pub(super) fn server(mut table: Table<'_>, places: Places<'_>) -> Server {
         max_connections: table.read("max_connections", 10_000, whole(1..=1_000_000)),
         drain: table.read("drain", Duration::from_secs(35), duration(Duration::ZERO..=HOUR)),
     };
+    let sendable =
+        |token: &Arc<SecretSlice<u8>>| !token.expose_secret().iter().any(u8::is_ascii_control);
+    if !server.admin_token.iter().all(sendable) {
+        let mend = "make a new one of letters and digits";
+        table.add("admin_token", wrong("has control characters, which no header carries", mend));
+    }
     if !server.admin.is_local() && !has_token {
         let mend = "set server.admin_token, or listen on 127.0.0.1 or a unix socket";
         table.add("admin", wrong("is open to other machines and has no token", mend));
@@ -95,8 +104,11 @@ pub(super) fn log(mut table: Table<'_>) -> Log {
     let formats = [("auto", LogFormat::Auto), ("text", LogFormat::Text), ("json", LogFormat::Json)];
     let level = |value: &_| {
         let level = text(value)?;
-        match tracing_subscriber::EnvFilter::try_new(level) {
-            Ok(_) if !level.trim().is_empty() => Ok(level.to_owned()),
+        // A word alone that is no level would be taken for a part of the program, and nothing
+        // else be logged.
+        let known = |part: &str| part.contains('=') || part.trim().parse::<LevelFilter>().is_ok();
+        match EnvFilter::try_new(level) {
+            Ok(_) if level.contains('[') || level.split(',').all(known) => Ok(level.to_owned()),
             Ok(_) | Err(_) => Err(wrong(
                 format!("\"{level}\" is not a level"),
                 "write error, warn, info, debug or trace, or a filter such as \"oncegate=debug,info\"",

@@ -160,12 +160,10 @@ fn a_secret_of_digits_or_brackets_stays_the_text_it_is() {
 #[test]
 fn a_secret_file_loses_one_newline_and_is_looked_for_beside_the_settings() {
     let folder = TempDir::new().unwrap();
-    let secret = "0123456789abcdef\n";
     for (content, found) in [
         ("0123456789abcdef", "0123456789abcdef"),
         ("0123456789abcdef\n", "0123456789abcdef"),
         ("0123456789abcdef\r\n", "0123456789abcdef"),
-        ("0123456789abcdef\n\n", secret),
     ] {
         std::fs::write(folder.path().join("token"), content).unwrap();
         let credentials = env(&[("CREDENTIALS_DIRECTORY", folder.path().to_str().unwrap())]);
@@ -174,6 +172,12 @@ fn a_secret_file_loses_one_newline_and_is_looked_for_beside_the_settings() {
             let config = load_in(&folder, &text, &credentials).unwrap();
             assert_eq!(config.server.admin_token.unwrap().expose_secret(), found.as_bytes());
         }
+    }
+    for content in ["0123456789abcdef\n\n", "  0123456789abcdef", "0123456789abcdef "] {
+        std::fs::write(folder.path().join("token"), content).unwrap();
+        let text = "[server]\nadmin_token = { file = \"token\" }";
+        let told = load_in(&folder, text, &env(&[])).unwrap_err().to_string();
+        assert!(told.contains("the secret begins or ends with white space"), "{told}");
     }
 }
 

@@ -86,8 +86,9 @@ impl Tls {
                 let cause = format!("is not the key of {}", self.cert.display());
                 bad("key", &self.key, &cause, "the certificate itself comes first in its file")
             } else if let Error::InvalidCertificate(error) = error {
-                let cause = format!("holds a certificate that cannot be read: {error:?}");
-                bad("cert", &self.cert, &cause, "")
+                let cause = format!("holds a certificate that cannot be used: {error}");
+                let mend = "it must be X.509 version 3, with its names in subjectAltName";
+                bad("cert", &self.cert, &cause, mend)
             } else {
                 let mend = "use RSA, ECDSA or Ed25519";
                 bad("key", &self.key, &"holds a key of no usable kind", mend)

@@ -301,9 +301,9 @@ where
     {
         // hyper has answered it, with a bare status.
         count(limits.side, Outcome::Invalid);
-        tracing::info!(peer = ?peer.addr, %error, "refused");
+        tracing::info!(peer = peer.addr.map(tracing::field::display), %error, "refused");
     }
-    tracing::trace!(peer = ?peer.addr, %end, "connection ended");
+    tracing::trace!(peer = peer.addr.map(tracing::field::display), %end, "connection ended");
 }
 
 /// The answer to a request that may not pass, with the line and the count that it leaves.
@@ -312,7 +312,12 @@ fn refuse(peer: Peer, side: Side, refusal: Refusal) -> Response<Body> {
     let reply = Reply { status: refusal.status(), ..Reply::refuse(outcome, refusal.detail()) };
     count(side, outcome);
     let reason = refusal.word();
-    tracing::info!(peer = ?peer.addr, reason, status = reply.status, "refused");
+    tracing::info!(
+        peer = peer.addr.map(tracing::field::display),
+        reason,
+        status = reply.status,
+        "refused"
+    );
     reply.into_response()
 }
 

@@ -165,7 +165,7 @@ sign_with = ["whsec_do_not_show_this_is_not_base64"]
     config.toml:8: sources.stripe.secrets[0]: the environment variable GONE is not set
     config.toml:9: sources.stripe.secrets[1]: the secret is empty
     config.toml:10: sources.stripe.secrets[2]: the secret file gone cannot be read: No such file or directory (os error 2)
-    config.toml:11: sources.stripe.secrets[3]: no credential stripe: CREDENTIALS_DIRECTORY is not set; have systemd pass it: LoadCredential=stripe:/path/of/the/secret
+    config.toml:11: sources.stripe.secrets[3]: no credential stripe: CREDENTIALS_DIRECTORY is not set; have systemd pass it: LoadCredential=stripe:/path/of/the/secret; in a shell, set CREDENTIALS_DIRECTORY to the folder that it is in
     config.toml:12: sources.stripe.secrets[4]: `vault` is not a place of a secret; known here: env, file, credential
     config.toml:13: sources.stripe.secrets[5]: a secret has one place; write one of env, file and credential
     config.toml:14: sources.stripe.secrets[6]: a secret has one place; write one of env, file and credential
@@ -371,6 +371,39 @@ fn tls_is_a_certificate_and_a_key_that_are_there() {
     config.toml:2: server.tls.chain: is not a setting; known here: cert, key
     "#
     );
+}
+
+#[test]
+fn what_would_silently_do_nothing_is_told() {
+    let told = |text: &str| problems(text, &[]);
+    insta::assert_snapshot!(
+        [
+            told("[log]\nlevel = \"loud\""),
+            told("[log]\nlevel = \"oncegate=debug,warning\""),
+            told("[server]\nadmin_token = \"a token of\\tmany words\""),
+            told("[server]\nadmin_token = \"a-token-of-some-length\\n\\n\""),
+        ]
+        .join("\n"),
+        @r#"
+    config.toml:2: log.level: "loud" is not a level; write error, warn, info, debug or trace, or a filter such as "oncegate=debug,info"
+    config.toml:2: log.level: "oncegate=debug,warning" is not a level; write error, warn, info, debug or trace, or a filter such as "oncegate=debug,info"
+    config.toml:2: server.admin_token: has control characters, which no header carries; make a new one of letters and digits
+    config.toml:2: server.admin_token: the secret begins or ends with white space; no provider's does: remove it
+    "#
+    );
+}
+
+#[test]
+fn a_variables_mistake_is_blamed_on_the_variable() {
+    let file = "[server]\nlisten = \"127.0.0.1:1\"\n[sources.one]\n";
+    let told = |name: &str| problems(file, &[(name, "stripe")]);
+    let listen = told("ONCEGATE_SERVER__LISTEN__X");
+    assert!(listen.contains("ONCEGATE_SERVER__LISTEN__X: server.listen: must be text"), "{listen}");
+    let target = told("ONCEGATE_SOURCES__NEW_ONE__PROVIDER");
+    let wanted = "ONCEGATE_SOURCES__NEW_ONE__PROVIDER: sources.new-one.target: is missing";
+    assert!(target.contains(wanted), "{target}");
+    let other = told("ONCEGATE_SOURCES__ONE__PROVIDER");
+    assert!(other.contains("config.toml:3: sources.one.target: is missing"), "{other}");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::net::TcpListener;
 
+use serde_json::Value;
+
 use super::{Shell, like};
 use crate::harness::{App, Step, nowhere, run};
 
@@ -54,6 +56,11 @@ fn wrong_settings_exit_3_for_every_command_that_reads_them() {
             assert_eq!((ran.code, ran.out.as_str()), (3, ""), "{args:?}: {}", ran.err);
             assert!(ran.err.contains("server.admin: "), "{args:?}: {}", ran.err);
         }
+        let machine = shell.run(&["check", "--json"]).await;
+        assert_eq!(machine.code, 3);
+        let told: Value = serde_json::from_str(&machine.out).unwrap();
+        assert_eq!(told["errors"][0]["key"], "server.admin", "{told}");
+        assert_eq!(told["errors"].as_array().unwrap().len(), 2, "{told}");
         like("settings", &shell.run(&["health"]).await.whole());
         let missing = shell.run(&["--config", "other.toml", "health"]).await;
         assert_eq!(missing.code, 3);
@@ -82,7 +89,7 @@ fn a_gateway_that_is_not_there_is_named_with_its_mend() {
         assert_eq!((health.code, health.out.as_str()), (4, ""));
         let health = shell.run(&["health", "--json"]).await;
         assert_eq!(health.code, 4);
-        let told: serde_json::Value = serde_json::from_str(&health.out).unwrap();
+        let told: Value = serde_json::from_str(&health.out).unwrap();
         assert_eq!((&told["ready"], &told["alive"]), (&false.into(), &false.into()));
     });
 }

@@ -116,6 +116,7 @@ fn a_body_is_small_json_or_nothing() {
             (Some("application/x-www-form-urlencoded"), "force=true", 415, "not_json"),
             (Some("application/json"), "{", 400, "bad_body"),
             (Some("application/json"), "[]x", 400, "bad_body"),
+            (Some("application/json"), "[true,\"a list\"]", 400, "bad_body"),
             (Some("application/json"), "{\"forse\":true}", 400, "bad_body"),
             (Some("application/json"), "{\"force\":1}", 400, "bad_body"),
             (Some("application/json"), &large, 413, "too_large"),
