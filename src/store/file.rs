@@ -326,7 +326,7 @@ fn create_if_missing(path: &Path, settings: &config::Storage) -> io::Result<()> 
 }
 
 /// Makes an empty store at `path`, over whatever an earlier try left there.
-fn make(path: &Path, settings: &config::Storage) -> io::Result<Database> {
+pub(super) fn make(path: &Path, settings: &config::Storage) -> io::Result<Database> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {},

@@ -1,9 +1,11 @@
 //! `fallback = "coalesce"`: no two runs of a signal at once, and every copy that was
 //! acknowledged is followed by a run that starts after it came.
 
+use ::redb::ReadableDatabase as _;
 use proptest::prelude::*;
 
 use super::*;
+use crate::key;
 use crate::record::{Act, Refused};
 
 const SIGNAL: &str = "=signal.e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -11,7 +13,10 @@ const SIGNAL: &str = "=signal.e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca4
 fn sources(name: &str, mode: Mode, on_unknown: OnUnknown) -> BTreeMap<String, SourceRules> {
     let was = ["s", "t"].into_iter().filter(|was| *was != name).map(str::to_owned).collect();
     let policy = Policy { on_unknown, ..policy(mode) };
-    BTreeMap::from([(name.to_owned(), SourceRules { was, ..policy.into() })])
+    BTreeMap::from([(
+        name.to_owned(),
+        SourceRules { was, key: Some(key::Spec::default()), ..policy.into() },
+    )])
 }
 
 /// A store of one source in memory of the file system, as it is started.
@@ -53,6 +58,39 @@ async fn a_copy_joins_the_run_that_has_not_started_and_else_is_the_next() {
     store.settle(&run.id, run.lead.token, answered(200)).await.unwrap();
     assert_eq!(come(&store).await.arrival.meets, Meets::Queued, "done: the next run");
     store.close().await;
+}
+
+#[tokio::test]
+async fn what_is_saved_of_a_damaged_file_still_knows_its_runs_and_its_key_rules() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
+    let store = start(&dir, &clock, Mode::Queue);
+    come(&store).await;
+    store.take_due("s", 9).await.unwrap();
+    let next = come(&store).await.arrival;
+    store.close().await;
+    drop(store);
+
+    let (path, saved) = (settings(&dir).path, dir.path().join("saved"));
+    let from = ::redb::Database::open(&path).unwrap();
+    let to = file::make(&saved, &settings(&dir)).unwrap();
+    mend::save_readable(&from, &to).unwrap();
+    assert_eq!(key_rules_of(&to), key_rules_of(&from));
+    assert!(!key_rules_of(&from).is_empty());
+    drop((from, to));
+    std::fs::rename(saved, path).unwrap();
+
+    let store = start(&dir, &clock, Mode::Queue);
+    let joined = come(&store).await.arrival;
+    assert_eq!((joined.meets, joined.id), (Meets::Duplicate(Finish::Acknowledged), next.id));
+    assert_eq!(store.check().unwrap(), Vec::<String>::new());
+    store.close().await;
+}
+
+fn key_rules_of(db: &::redb::Database) -> Vec<(String, Vec<u8>)> {
+    let meta = db.begin_read().unwrap().open_table(tables::META).unwrap();
+    let rows = meta.range(key_rules::PREFIX..).unwrap().map(Result::unwrap);
+    let rows = rows.map(|(name, value)| (name.value().to_owned(), value.value().to_vec()));
+    rows.filter(|(name, _)| name.starts_with(key_rules::PREFIX)).collect()
 }
 
 #[tokio::test]
