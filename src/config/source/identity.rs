@@ -33,13 +33,16 @@ pub(super) fn read(
     let shortest = provider.defaults().secret_min();
     let secrets = secret::list(table, "secrets", shortest, places);
     let key_spec = key_spec(table, provider);
-    for mistake in key_spec.iter().flat_map(Rule::mistakes) {
-        at_fault(table, "key", mistake);
+    if let Some(Readable { spec, whole }) = &key_spec {
+        // What does not go together may do so once the rest can be read; a part is wrong alone.
+        let alone = |field| field == "parts" && !spec.parts.is_empty();
+        let found = Rule::mistakes(spec).into_iter().filter(|it| *whole || alone(it.field));
+        found.for_each(|mistake| at_fault(table, "key", mistake));
     }
     let verify_spec = verify_spec(table, provider)?;
     let count = secrets.len();
     let verifier = verifier(table, &verify_spec, secrets, given);
-    let key_spec = key_spec?;
+    let key_spec = key_spec?.if_whole()?;
     if key_spec.parts.iter().any(|part| part.starts_with("header:") && part.contains('*'))
         && verify_spec.families.is_empty()
     {
@@ -111,7 +114,7 @@ fn verify_spec(table: &mut Table<'_>, provider: Provider) -> Option<verify::Spec
             }
             Some(preset.verify.clone())
         },
-        Provider::Custom => specification(table, "verify", "scheme and header"),
+        Provider::Custom => specification(table, "verify", "scheme and header")?.if_whole(),
         Provider::Unclear => {
             table.take("verify");
             None
@@ -119,11 +122,11 @@ fn verify_spec(table: &mut Table<'_>, provider: Provider) -> Option<verify::Spec
     }
 }
 
-fn key_spec(table: &mut Table<'_>, provider: Provider) -> Option<key::Spec> {
+fn key_spec(table: &mut Table<'_>, provider: Provider) -> Option<Readable<key::Spec>> {
     match provider {
         Provider::Known(preset) if !table.has("key") => {
             table.take("key");
-            Some(preset.key.clone())
+            Some(Readable { spec: preset.key.clone(), whole: true })
         },
         Provider::Known(_) | Provider::Custom => specification(table, "key", "parts"),
         Provider::Unclear => {
@@ -133,13 +136,26 @@ fn key_spec(table: &mut Table<'_>, provider: Provider) -> Option<key::Spec> {
     }
 }
 
+/// What could be read of a specification.
+struct Readable<T> {
+    spec: T,
+    /// Whether nothing was taken out.
+    whole: bool,
+}
+
+impl<T> Readable<T> {
+    fn if_whole(self) -> Option<T> {
+        self.whole.then_some(self.spec)
+    }
+}
+
 /// The table at `key`, read by serde. It stops at the first mistake, so each one is noted and
 /// taken out, and the rest is read again.
 fn specification<T: DeserializeOwned>(
     table: &mut Table<'_>,
     key: &'static str,
     least: &str,
-) -> Option<T> {
+) -> Option<Readable<T>> {
     let mut values = match table.take(key) {
         Some(Value::Dict(_, values)) => values,
         Some(_) => {
@@ -152,18 +168,18 @@ fn specification<T: DeserializeOwned>(
             return None;
         },
     };
-    let mut clean = true;
+    let mut whole = true;
     loop {
         let error = match Value::Dict(Tag::Default, values.clone()).deserialize() {
-            Ok(spec) => return clean.then_some(spec),
+            Ok(spec) => return Some(Readable { spec, whole }),
             Err(error) => error,
         };
         let (place, wrong) = explain(&error);
         let path = if place.is_empty() { key.to_owned() } else { format!("{key}.{place}") };
-        if clean || !matches!(error.kind, Kind::MissingField(_)) {
+        if whole || !matches!(error.kind, Kind::MissingField(_)) {
             table.add(&path, wrong);
         }
-        clean = false;
+        whole = false;
         if !take_out(&mut values, &place) {
             return None;
         }

@@ -124,6 +124,7 @@ scheme = "hmac-sha256"
     config.toml:11: sources.b.verify.scheme: scheme "ed25519" is not in this version, which has hmac-sha256, hmac-sha1, hmac-sha512 and none
     config.toml:12: sources.b.verify.headr: is not a setting; did you mean `header`?
     config.toml:13: sources.b.verify.encoding: "base46" is not one of hex, hex-upper, base64
+    config.toml:15: sources.b.key.parts: has "cookie:id", which is none of header:NAME, json:/pointer, form:NAME, query:NAME, signed:id
     config.toml:16: sources.b.key.fallback: unknown fallback "colesce": there are body, canonical, reject, none and coalesce
     config.toml:19: sources.c.secrets: scheme "none" checks no secret; remove them, or name the scheme
     config.toml:24: sources.c.key.parts: has "cookie:id", which is none of header:NAME, json:/pointer, form:NAME, query:NAME, signed:id
@@ -391,6 +392,18 @@ fn what_would_silently_do_nothing_is_told() {
     config.toml:2: server.admin_token: the secret begins or ends with white space; no provider's does: remove it
     "#
     );
+}
+
+#[test]
+fn a_misspelt_fallback_hides_no_mistake_of_a_part() {
+    let text = "[sources.one]\nprovider = \"stripe\"\ntarget = \"http://127.0.0.1:5000\"\n\
+        secrets = [{ env = \"STRIPE\" }]\n[sources.one.key]\nfallback = \"canonicl\"\n\
+        ignore = [\"/at\"]\nparts = [\"json:id\", \"foo:bar\"]\n";
+    insta::assert_snapshot!(problems(text, &[("STRIPE", SECRET)]), @r#"
+    config.toml:6: sources.one.key.fallback: unknown fallback "canonicl": there are body, canonical, reject, none and coalesce
+    config.toml:8: sources.one.key.parts: has "json:id", which is no JSON pointer (/a/0, with ~0 for ~ and ~1 for /)
+    config.toml:8: sources.one.key.parts: has "foo:bar", which is none of header:NAME, json:/pointer, form:NAME, query:NAME, signed:id
+    "#);
 }
 
 #[test]
