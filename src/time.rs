@@ -80,3 +80,15 @@ where
         || D::Error::custom(format!("\"{text}\" is not a duration such as \"30s\" or \"35d\""));
     duration(&text).map(T::from).ok_or_else(wrong)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_shown_to_the_microsecond() {
+        for (nanos, shown) in [(1_723, "0.001"), (12_345_678, "12.345"), (2_000_000, "2")] {
+            assert_eq!(millis(Duration::from_nanos(nanos)).to_string(), shown);
+        }
+    }
+}

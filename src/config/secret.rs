@@ -77,9 +77,9 @@ fn long_enough(secret: SecretSlice<u8>, min: usize) -> Result<SecretSlice<u8>, W
         length if length < min => {
             Err(wrong(format!("the secret is too short: at least {min} bytes are needed"), ""))
         },
-        _ if secret.expose_secret().trim_ascii().len() < secret.expose_secret().len() => Err(
-            wrong("the secret begins or ends with white space", "no provider's does: remove it"),
-        ),
+        _ if secret.expose_secret().trim_ascii().len() < secret.expose_secret().len() => {
+            Err(wrong("the secret begins or ends with white space", "remove it"))
+        },
         _ => Ok(secret),
     }
 }

@@ -85,10 +85,10 @@ impl Tls {
             if let Error::InconsistentKeys(_) = error {
                 let cause = format!("is not the key of {}", self.cert.display());
                 bad("key", &self.key, &cause, "the certificate itself comes first in its file")
-            } else if let Error::InvalidCertificate(error) = error {
-                let cause = format!("holds a certificate that cannot be used: {error}");
-                let mend = "it must be X.509 version 3, with its names in subjectAltName";
-                bad("cert", &self.cert, &cause, mend)
+            } else if let Error::InvalidCertificate(_) = error {
+                // Not the error's own text: of most causes it is the name of a type.
+                let mend = "it must be whole, and X.509 version 3 with its names in subjectAltName";
+                bad("cert", &self.cert, &"holds a certificate that cannot be used", mend)
             } else {
                 let mend = "use RSA, ECDSA or Ed25519";
                 bad("key", &self.key, &"holds a key of no usable kind", mend)
@@ -204,6 +204,16 @@ mod tests {
         }
     }
 
+    /// A certificate of version 1: what `openssl x509 -req` makes without extensions.
+    const OLD: &str = "-----BEGIN CERTIFICATE-----\n\
+MIIBGDCBvwIUNXOcJu+rIopVTAXtkVNkyvxo8Y0wCgYIKoZIzj0EAwIwDjEMMAoG\n\
+A1UEAwwDb2xkMCAXDTI2MTEyNDA5MDYyNloYDzIxMjYxMDMxMDkwNjI2WjAOMQww\n\
+CgYDVQQDDANvbGQwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAASwAVUDuUOm25i6\n\
+yMU3mHmpe0xEdjTggZA2mlcFmmnVHxU222OGzsVD5tmjDNXU/fRp3+rGbexb2X6E\n\
+HKsLdx2UMAoGCCqGSM49BAMCA0gAMEUCIQDbq3VbSyZk6efw4UkrwO/tEgsvmc6s\n\
+NBFg7hEWh9pfswIgO9JmUOIscXAA5UqYAMOlXQOVLJdL9eo73mDRCv5pXJ4=\n\
+-----END CERTIFICATE-----\n";
+
     #[test]
     fn a_certificate_in_its_time_with_its_own_key_is_taken_without_a_word() {
         let case = valid(2020, 2120);
@@ -234,7 +244,11 @@ mod tests {
         let (part, told) = case.told();
         assert_eq!((part, told.contains("cert.pem holds no certificate")), ("cert", true));
         set(&case.tls.cert, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
-        assert_eq!(case.told().0, "cert");
+        let unusable = "cert.pem holds a certificate that cannot be used; it must be whole, and \
+            X.509 version 3 with its names in subjectAltName";
+        assert_eq!(case.told(), ("cert", unusable.to_owned()));
+        set(&case.tls.cert, OLD);
+        assert_eq!(case.told(), ("cert", unusable.to_owned()));
         fs::remove_file(&case.tls.cert).unwrap();
         assert!(case.told().1.starts_with("cert.pem cannot be read: No such file"));
     }

@@ -389,7 +389,7 @@ fn what_would_silently_do_nothing_is_told() {
     config.toml:2: log.level: "loud" is not a level; write error, warn, info, debug or trace, or a filter such as "oncegate=debug,info"
     config.toml:2: log.level: "oncegate=debug,warning" is not a level; write error, warn, info, debug or trace, or a filter such as "oncegate=debug,info"
     config.toml:2: server.admin_token: has control characters, which no header carries; make a new one of letters and digits
-    config.toml:2: server.admin_token: the secret begins or ends with white space; no provider's does: remove it
+    config.toml:2: server.admin_token: the secret begins or ends with white space; remove it
     "#
     );
 }

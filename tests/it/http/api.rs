@@ -102,7 +102,7 @@ fn a_parameter_that_cannot_be_used_is_told_with_its_mend() {
             ("events?key=a*b", 400, "bad_parameter", "only at the end"),
             ("events?cursor=AAAA", 400, "bad_cursor", "begin again"),
             ("events?source=slip", 404, "no_such_source", "did you mean `slips`?"),
-            ("sources?x=1", 400, "bad_parameter", "`x`"),
+            ("sources?x=1", 400, "bad_parameter", "`x` is not a parameter: this path takes none"),
             ("sources/slip/rejections", 404, "no_such_source", "did you mean `slips`?"),
             ("sources/slips/rejections?limit=1001", 400, "bad_parameter", "from 1 to 1000"),
         ] {
