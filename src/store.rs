@@ -17,20 +17,23 @@ use crate::time::Millis;
 use crate::verify::Delivery;
 
 mod check;
+mod checkpoint;
 mod codec;
 mod due;
 mod file;
 #[doc(hidden)]
 pub mod fuzz;
 mod key_rules;
+mod layers;
 mod list;
+mod log;
 mod mend;
 mod orphans;
 mod read;
 mod redb;
+mod rows;
 mod rules;
 mod signals;
-mod tables;
 mod totals;
 mod verbs;
 mod writer;

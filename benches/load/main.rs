@@ -64,15 +64,27 @@ struct Case {
     outcome: Option<&'static str>,
     /// Each connection sends one event over and over.
     same: bool,
-    /// The application gets it later.
-    later: bool,
+    /// When the application gets it.
+    reaches: Reaches,
 }
 
-const CASES: [Case; 4] = [
-    Case { name: "bare", outcome: None, same: false, later: false },
-    Case { name: "queue", outcome: Some("queued"), same: false, later: true },
-    Case { name: "proxy", outcome: Some("processed"), same: false, later: false },
-    Case { name: "duplicates", outcome: Some("duplicate"), same: true, later: false },
+/// When an event reaches the application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reaches {
+    /// Before the provider is answered.
+    Before,
+    /// After.
+    Later,
+    /// Not while it is measured: the application hangs over the first.
+    Never,
+}
+
+const CASES: [Case; 5] = [
+    Case { name: "bare", outcome: None, same: false, reaches: Reaches::Before },
+    Case { name: "accept", outcome: Some("queued"), same: false, reaches: Reaches::Never },
+    Case { name: "queue", outcome: Some("queued"), same: false, reaches: Reaches::Later },
+    Case { name: "proxy", outcome: Some("processed"), same: false, reaches: Reaches::Before },
+    Case { name: "duplicates", outcome: Some("duplicate"), same: true, reaches: Reaches::Before },
 ];
 
 fn main() {
@@ -104,7 +116,7 @@ fn main() {
             let begun = Instant::now();
             let run = runtime.block_on(provider::run(load));
             let commits = meter.read().since(before);
-            if case.later {
+            if case.reaches == Reaches::Later {
                 let all = delivered + run.accepted;
                 report.drained.push(drain(&application, case, delivered, all, begun));
             }

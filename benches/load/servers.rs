@@ -22,7 +22,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::CASES;
+use crate::{CASES, Reaches};
 
 /// A runtime with a thread a core.
 pub(crate) fn runtime(name: &str) -> Runtime {
@@ -46,6 +46,9 @@ impl Application {
             counts.insert(case.name, Arc::clone(&count));
             let handler = move |body: Bytes| async move {
                 count.fetch_add(u64::from(!body.is_empty()), Ordering::Relaxed);
+                if case.reaches == Reaches::Never {
+                    std::future::pending::<()>().await;
+                }
                 StatusCode::OK
             };
             router = router.route(&format!("/hooks/{}", case.name), post(handler));
@@ -133,8 +136,9 @@ fn settings(folder: &Path, application: SocketAddr, concurrency: Option<usize>) 
         store.display()
     );
     for case in CASES.iter().filter(|case| case.outcome.is_some()) {
-        let mode = if case.later { "queue" } else { "proxy" };
+        let mode = if case.reaches == Reaches::Before { "proxy" } else { "queue" };
         let name = case.name;
+        let concurrency = if case.reaches == Reaches::Never { Some(1) } else { concurrency };
         let more = concurrency.map_or_else(String::new, |it| format!("concurrency = {it}\n"));
         write!(
             text,

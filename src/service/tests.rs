@@ -26,7 +26,7 @@ enum Sync {
 }
 
 /// A disk in memory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Disk(Arc<InMemoryBackend>, Arc<Switch>);
 
 #[derive(Debug)]
@@ -85,9 +85,13 @@ impl StorageBackend for Disk {
 fn open() -> (Arc<RedbStore>, Arc<Switch>) {
     let switch = Arc::new(Switch { sync: Mutex::new((Sync::Works, 0)), changed: Condvar::new() });
     let (bytes, state) = (Arc::new(InMemoryBackend::new()), Arc::clone(&switch));
-    let medium = Medium::Custom(Arc::new(move |builder| {
-        builder.create_with_backend(Disk(Arc::clone(&bytes), Arc::clone(&state)))
-    }));
+    let log = [0, 1].map(|_| Disk(Arc::new(InMemoryBackend::new()), Arc::clone(&switch)));
+    let medium = Medium::Custom {
+        file: Arc::new(move |builder| {
+            builder.create_with_backend(Disk(Arc::clone(&bytes), Arc::clone(&state)))
+        }),
+        log: Arc::new(move |n| Ok(Box::new(log[n].clone()))),
+    };
     let env = [
         ("ONCEGATE_STORAGE__RESERVE", "0"),
         ("ONCEGATE_SOURCES__P__PROVIDER", "stripe"),

@@ -1,56 +1,36 @@
 //! A walk over the whole file that lists what does not fit together: what `oncegate verify`
 //! runs, and what the crash tests hold every image against.
 
-use redb::{ReadOnlyTable, ReadTransaction, ReadableTableMetadata as _};
-
-use super::codec::{self, Damaged};
+use super::Deliveries;
+use super::codec::Damaged;
+use super::layers::View;
+use super::rows::{self, Failure, Key, Place, Row, Span};
 use super::rules::{Rules, in_flight};
-use super::signals;
-use super::tables::{self, Failure, Place};
+use super::signals::Runs;
 use super::totals::Totals;
-use super::{Deliveries, Payload};
 use crate::record::{Entry, Event, Finish, KEPT_COPIES, State, What, signal_of};
 
 /// Problems listed at most: a file with more is not read line by line.
 const PROBLEMS_LIMIT: usize = 1000;
 
-/// The tables, and what was found so far.
+/// The rows, and what was found so far.
 struct Walk<'a> {
     rules: &'a Rules,
-    keys: ReadOnlyTable<&'static str, &'static [u8]>,
-    events: ReadOnlyTable<u64, &'static [u8]>,
-    agenda: ReadOnlyTable<tables::AgendaKey, ()>,
-    payloads: ReadOnlyTable<(u64, u8), &'static [u8]>,
-    answers: ReadOnlyTable<u64, &'static [u8]>,
-    story: ReadOnlyTable<(u64, u32), &'static [u8]>,
-    deliveries: ReadOnlyTable<u64, &'static [u8]>,
-    signals: ReadOnlyTable<&'static str, &'static [u8]>,
+    rows: View<'a>,
     problems: Vec<String>,
 }
 
-/// Lists what is wrong in the file as `txn` sees it. Each event must have one key, one row
-/// in the agenda where it stands, its body if it is held, its answer if it is recorded, and
-/// every line of its story; nothing else may be there; and the totals must be their sum.
-pub(super) fn check(txn: &ReadTransaction, rules: &Rules) -> Result<Vec<String>, Failure> {
-    let mut walk = Walk {
-        rules,
-        keys: txn.open_table(tables::KEYS)?,
-        events: txn.open_table(tables::EVENTS)?,
-        agenda: txn.open_table(tables::AGENDA)?,
-        payloads: txn.open_table(tables::PAYLOADS)?,
-        answers: txn.open_table(tables::ANSWERS)?,
-        story: txn.open_table(tables::STORY)?,
-        deliveries: txn.open_table(tables::DELIVERIES)?,
-        signals: txn.open_table(tables::SIGNALS)?,
-        problems: Vec::new(),
-    };
-    let stored = tables::totals(txn)?;
-    if stored.is_none() && !walk.events.is_empty()? {
+/// Lists what is wrong in `rows`. Each event must have one key, one row in the agenda where
+/// it stands, its body if it is held, its answer if it is recorded, and every line of its
+/// story; nothing else may be there; and the totals must be their sum.
+pub(super) fn check(rows: View<'_>, rules: &Rules) -> Result<Vec<String>, Failure> {
+    let mut walk = Walk { rules, rows, problems: Vec::new() };
+    let stored = rows.totals()?;
+    let events = walk.all_events(&stored.clone().unwrap_or_default())?;
+    if stored.is_none() && events > 0 {
         walk.tell(|| "the totals cannot be read".to_owned());
     }
-    let stored = stored.unwrap_or_default();
-    walk.all_events(&stored)?;
-    walk.orphans()?;
+    walk.orphans(events)?;
     Ok(walk.problems)
 }
 
@@ -68,11 +48,13 @@ impl Walk<'_> {
     }
 
     /// From the events to their rows.
-    fn all_events(&mut self, stored: &Totals) -> Result<(), Failure> {
-        let mut counted = Totals::default();
-        for row in self.events.range::<u64>(..)? {
-            let seq = row?.0.value();
-            let Some(Ok(event)) = tables::event(&self.events, seq)? else {
+    fn all_events(&mut self, stored: &Totals) -> Result<u64, Failure> {
+        let (mut counted, mut events) = (Totals::default(), 0);
+        for row in self.rows.range(&Span::events())? {
+            let (key, value) = row?;
+            let Some(Row::Event(seq)) = key.read() else { continue };
+            events += 1;
+            let Ok(event) = rows::open::<Event>(&key, &value) else {
                 self.tell(|| format!("event number {seq}: its record cannot be read"));
                 continue;
             };
@@ -87,32 +69,28 @@ impl Walk<'_> {
         if counted != stored {
             self.tell(|| format!("the totals say {stored:?}, the events {counted:?}"));
         }
-        Ok(())
+        Ok(events)
     }
 
     fn one_event(&mut self, seq: u64, event: &Event) -> Result<(), Failure> {
         let id = event.id.as_str();
-        let key = self.keys.get(id)?;
-        let points =
-            key.is_some_and(|row| codec::open("keys", id.as_bytes(), row.value()) == Ok(seq));
+        let points = self.rows.read::<u64>(&Key::id(id))? == Some(Ok(seq));
         self.expect(points, id, "its key does not lead to it");
         let (place, at) = Place::of(event);
-        let listed = self.agenda.get((event.source(), place, at, seq))?.is_some();
+        let listed = self.rows.get(&Key::agenda(event.source(), place, at, seq), |_| ())?.is_some();
         self.expect(listed, id, "the agenda does not have it where it stands");
         let orphaned = self.rules.configured(event.source()).is_none();
         let ours = !matches!(event.state, State::InFlight { boot } if boot != self.rules.boot);
         self.expect(ours || orphaned, id, "in flight under another boot");
         self.run(seq, event)?;
         self.bodies(seq, event)?;
-        let answer = self.answers.get(seq)?.is_some();
-        let readable = tables::answer(&self.answers, seq)?.is_ok();
+        let answer = self.rows.get(&Key::answer(seq), |_| ())?.is_some();
+        let readable = self.rows.answer(seq)?.is_ok();
         let recorded = event.finish == Some(Finish::Answered);
         self.expect(answer == recorded, id, "an answer is stored, or not, against its record");
         self.expect(readable || !answer, id, "its answer cannot be read");
         self.lines(seq, event)?;
-        if let Some(row) = self.deliveries.get(seq)? {
-            let read =
-                codec::open::<Deliveries>("deliveries", &tables::event_key(seq), row.value());
+        if let Some(read) = self.rows.read::<Deliveries>(&Key::deliveries(seq))? {
             self.expect(read.is_ok(), id, "its deliveries cannot be read");
         }
         Ok(())
@@ -121,7 +99,7 @@ impl Walk<'_> {
     /// The row of a signal tells which of its runs is in flight: one has no room for two.
     fn run(&mut self, seq: u64, event: &Event) -> Result<(), Failure> {
         let Some(signal) = signal_of(&event.id) else { return Ok(()) };
-        let Ok(runs) = signals::runs(&self.signals, signal)? else {
+        let Ok(runs) = self.rows.runs(signal)? else {
             self.tell(|| format!("{signal}: its row cannot be read"));
             return Ok(());
         };
@@ -137,7 +115,7 @@ impl Walk<'_> {
                 0 => event.body.held.is_some(),
                 slot => usize::from(slot) <= event.kept.len(),
             };
-            let stored = payload(&self.payloads, seq, slot)?;
+            let stored = self.rows.payload(seq, slot)?;
             self.expect(
                 stored.is_some() == held,
                 id,
@@ -159,12 +137,11 @@ impl Walk<'_> {
         let id = event.id.as_str();
         let (mut next, mut whole) = (0, true);
         let (mut claims, mut damaged, mut last) = (0, false, None);
-        for row in self.story.range((seq, 0)..=(seq, u32::MAX))? {
+        for row in self.rows.range(&Span::story(seq))? {
             let (key, value) = row?;
-            let line = key.value().1;
-            whole &= line == next;
-            next = line.saturating_add(1);
-            match codec::open::<Entry>("story", &tables::line_key(seq, line), value.value()) {
+            whole &= key.read() == Some(Row::Line(seq, next));
+            next = next.saturating_add(1);
+            match rows::open::<Entry>(&key, &value) {
                 Ok(entry) => {
                     match entry.what {
                         What::Claimed { attempt, .. } => claims = attempt.max(claims),
@@ -193,52 +170,56 @@ impl Walk<'_> {
     }
 
     /// From the rows back to the events: what belongs to none.
-    fn orphans(&mut self) -> Result<(), Failure> {
+    fn orphans(&mut self, events: u64) -> Result<(), Failure> {
         let mut found = Vec::new();
-        if self.keys.len()? != self.events.len()? {
+        let mut keys: u64 = 0;
+        for row in self.rows.range(&Span::ids(""))? {
+            row?;
+            keys += 1;
+        }
+        if keys != events {
             found.push("the keys are not as many as the events".to_owned());
         }
-        for row in self.agenda.range::<tables::AgendaKey>(..)? {
-            let (source, place, at, seq) = {
-                let row = row?.0;
-                let (source, place, at, seq) = row.value();
-                (source.to_owned(), place, at, seq)
-            };
-            let event = tables::event(&self.events, seq)?.and_then(Result::ok);
-            if event
-                .is_none_or(|event| event.source() != source || Place::of(&event) != (place, at))
-            {
-                found.push(format!("the agenda has {source} number {seq} where it is not"));
-            }
-        }
         let mut last = None;
-        let mut owned = |what: &str, seq: u64| -> Result<(), Failure> {
-            if last != Some(seq) && self.events.get(seq)?.is_none() {
-                found.push(format!("a {what} of number {seq}, which is no event"));
-            }
+        let mut owned = |key: &Key, seq: u64| -> Result<Option<String>, Failure> {
+            let known = last == Some(seq) || self.rows.event(seq)?.is_some();
             last = Some(seq);
-            Ok(())
+            Ok((!known).then(|| format!("a row {key:?} of number {seq}, which is no event")))
         };
-        for row in self.payloads.range::<(u64, u8)>(..)? {
-            owned("body", row?.0.value().0)?;
-        }
-        for row in self.answers.range::<u64>(..)? {
-            owned("answer", row?.0.value())?;
-        }
-        for row in self.story.range::<(u64, u32)>(..)? {
-            owned("story", row?.0.value().0)?;
-        }
-        for row in self.deliveries.range::<u64>(..)? {
-            owned("list of deliveries", row?.0.value())?;
-        }
-        for row in self.signals.range::<&str>(..)? {
-            let (signal, _) = row?;
-            let signal = signal.value();
-            let Ok(runs) = signals::runs(&self.signals, signal)? else { continue };
-            for seq in runs.newest.into_iter().chain(runs.open) {
-                let run = tables::event(&self.events, seq)?.and_then(Result::ok);
-                if run.is_none_or(|run| signal_of(&run.id) != Some(signal)) {
-                    found.push(format!("{signal}: number {seq} is no run of it"));
+        for span in [Span::agenda(), Span::events(), Span::payloads(), Span::signals()] {
+            for row in self.rows.range(&span)? {
+                let (key, value) = row?;
+                match key.read() {
+                    Some(Row::Agenda(source, place, at, seq)) => {
+                        let event = self.rows.event(seq)?.and_then(Result::ok);
+                        let stands = |event: &Event| {
+                            event.source() == source && Place::of(event) == (place, at)
+                        };
+                        if !event.as_ref().is_some_and(stands) {
+                            found.push(format!(
+                                "the agenda has {source} number {seq} where it is not"
+                            ));
+                        }
+                    },
+                    Some(
+                        Row::Event(seq)
+                        | Row::Deliveries(seq)
+                        | Row::Answer(seq)
+                        | Row::Line(seq, _)
+                        | Row::Payload(seq, _),
+                    ) => found.extend(owned(&key, seq)?),
+                    Some(Row::Signal(signal)) => {
+                        let Ok(runs) = rows::open::<Runs>(&key, &value) else { continue };
+                        for seq in runs.newest.into_iter().chain(runs.open) {
+                            let run = self.rows.event(seq)?.and_then(Result::ok);
+                            if run.is_none_or(|run| signal_of(&run.id) != Some(signal)) {
+                                found.push(format!("{signal}: number {seq} is no run of it"));
+                            }
+                        }
+                    },
+                    Some(Row::Id(_) | Row::Meta(_)) | None => {
+                        found.push(format!("a row {key:?} of no kind"));
+                    },
                 }
             }
         }
@@ -253,14 +234,4 @@ impl Walk<'_> {
 fn counts(totals: &Totals) -> Vec<(String, &'static str, u64)> {
     let some = totals.all().filter(|(_, _, count)| *count > 0);
     some.map(|(source, label, count)| (source.to_owned(), label.word(), count)).collect()
-}
-
-/// Reads a body (slot 0) or a kept copy.
-pub(super) fn payload(
-    payloads: &ReadOnlyTable<(u64, u8), &'static [u8]>,
-    seq: u64,
-    slot: u8,
-) -> Result<Option<Result<Payload, Damaged>>, Failure> {
-    let row = payloads.get((seq, slot))?;
-    Ok(row.map(|row| codec::open("payloads", &tables::slot_key(seq, slot), row.value())))
 }

@@ -1,8 +1,8 @@
 //! What is due: the events of one source, oldest first, whatever name they were born under.
 
 use super::codec::Damaged;
+use super::rows::{Failure, Place};
 use super::rules::in_flight;
-use super::tables::{self, Failure, Place};
 use super::verbs::Batch;
 use super::{Taken, TakenEvent};
 use crate::record::{self, Event};
@@ -15,14 +15,14 @@ const TAKE_BYTES: u64 = 32 << 20;
 const PASSED_OVER: usize = 4096;
 
 /// A row of the agenda's queue.
-struct Due<'a> {
+struct Due {
     at: u64,
     seq: u64,
     /// The name that the event was born under.
-    name: &'a str,
+    name: String,
 }
 
-impl<'txn> Batch<'txn> {
+impl Batch<'_> {
     pub(super) fn take_due(&mut self, source: &str, limit: usize) -> Result<Taken, Failure> {
         let mut taken = Taken::default();
         let (mut bytes, mut passed) = (0_u64, 0_usize);
@@ -36,7 +36,7 @@ impl<'txn> Batch<'txn> {
                     taken.next_due = Some(Millis(at));
                     return Ok(taken);
                 }
-                let Some(event) = self.resolve(name, Place::Queued, at, seq)? else { continue };
+                let Some(event) = self.resolve(&name, Place::Queued, at, seq)? else { continue };
                 if self.signal_flies(&event.id)? {
                     passed += 1;
                     continue;
@@ -51,7 +51,7 @@ impl<'txn> Batch<'txn> {
 
     /// Claims one event; tells the bytes of its body.
     fn take(&mut self, seq: u64, event: Event, taken: &mut Taken) -> Result<u64, Failure> {
-        let Ok(payload) = self.tables.body(seq)? else {
+        let Ok(payload) = self.rows.body(seq)? else {
             self.hold_without_body(seq, &event)?;
             return Ok(0);
         };
@@ -64,15 +64,12 @@ impl<'txn> Batch<'txn> {
     }
 
     /// What waits, under all names of the source, in the order it falls due.
-    fn queued<'a>(&self, source: &'a str, limit: usize) -> Result<Vec<Due<'a>>, Failure>
-    where
-        'txn: 'a,
-    {
+    fn queued(&mut self, source: &str, limit: usize) -> Result<Vec<Due>, Failure> {
         let rules = self.rules;
         let mut due = Vec::new();
         for name in rules.names(source) {
-            let rows = self.rows(name, Place::Queued, 0..=u64::MAX, limit)?;
-            due.extend(rows.into_iter().map(|(at, seq)| Due { at, seq, name }));
+            let rows = self.agenda(name, Place::Queued, 0..=u64::MAX, limit)?;
+            due.extend(rows.into_iter().map(|(at, seq)| Due { at, seq, name: name.to_owned() }));
         }
         due.sort_unstable_by_key(|due| (due.at, due.seq));
         due.truncate(limit);
@@ -87,7 +84,7 @@ impl<'txn> Batch<'txn> {
     /// The run that is in flight of a signal, which has one row under each name of its source.
     pub(super) fn open_run(&mut self, signals: &[String]) -> Result<Option<Event>, Failure> {
         for signal in signals {
-            if let Some(seq) = self.tables.runs(signal)?.open
+            if let Some(seq) = self.rows.runs(signal)?.open
                 && let Some((_, run)) = self.run(seq)?
                 && in_flight(&run)
             {
@@ -103,7 +100,7 @@ impl<'txn> Batch<'txn> {
         signals: &[String],
     ) -> Result<Option<(u64, Event)>, Failure> {
         for signal in signals {
-            if let Some(seq) = self.tables.runs(signal)?.newest
+            if let Some(seq) = self.rows.runs(signal)?.newest
                 && let Some(found) = self.run(seq)?
             {
                 return Ok(Some(found));
@@ -114,7 +111,7 @@ impl<'txn> Batch<'txn> {
 
     /// The event of a number; one that cannot be read is Held.
     fn run(&mut self, seq: u64) -> Result<Option<(u64, Event)>, Failure> {
-        Ok(match tables::event(&self.tables.events, seq)? {
+        Ok(match self.rows.view().event(seq)? {
             Some(Ok(event)) => Some((seq, event)),
             Some(Err(Damaged)) => match self.id_of(seq)? {
                 Some(id) => Some((seq, self.hold_damaged(seq, &id)?)),

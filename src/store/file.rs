@@ -1,4 +1,4 @@
-//! Opening the redb file: created beside and renamed, checked while it is small,
+//! Opening the redb file and the log beside it: created beside and renamed, checked while it is small,
 //! compacted when that pays, and never trusted from the page cache after a failure.
 
 use std::fmt;
@@ -11,11 +11,15 @@ use std::sync::Arc;
 
 use redb::backends::FileBackend;
 use redb::{
-    Builder, CompactionError, Database, DatabaseError, ReadableDatabase as _, StorageError,
+    Builder, CompactionError, Database, DatabaseError, ReadableDatabase as _, StorageBackend,
+    StorageError,
 };
 
+use super::checkpoint::{META, put_mark};
+use super::layers::{KEYS, ROWS};
+use super::log::{Files, Mark};
 use super::mend::save_readable;
-use super::tables::{Failure, META, Tables, is_no_space};
+use super::rows::{Failure, is_no_space};
 use crate::config;
 
 /// Below this size redb checks every page's checksum at open: well under a second.
@@ -23,7 +27,7 @@ const CHECK_BYTES: u64 = 256 << 20;
 /// Below this size compaction is not worth the writes.
 const COMPACT_BYTES: u64 = 64 << 20;
 /// The version of the tables and of the meaning of their rows.
-const FORMAT: &[u8] = b"oncegate 1";
+const FORMAT: &[u8] = b"oncegate 2";
 const FORMAT_KEY: &str = "format";
 
 /// Told of every [`Step`] as it begins.
@@ -39,21 +43,27 @@ pub struct Step {
 }
 
 type OpenBackend = dyn Fn(&Builder) -> Result<Database, DatabaseError> + Send + Sync;
+type OpenLog = dyn Fn(usize) -> io::Result<Box<dyn StorageBackend>> + Send + Sync;
 
 /// What the store lives on.
 #[derive(Clone)]
 pub enum Medium {
     /// A file.
     File(PathBuf),
-    /// Whatever the function opens, again after a failure: the seam for faulty disks in tests.
-    Custom(Arc<OpenBackend>),
+    /// Whatever the functions open, again after a failure: the seam for faulty disks in tests.
+    Custom {
+        /// Opens what stands for the redb file.
+        file: Arc<OpenBackend>,
+        /// Opens what stands for one of the log's two files.
+        log: Arc<OpenLog>,
+    },
 }
 
 impl fmt::Debug for Medium {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => f.debug_tuple("File").field(path).finish(),
-            Self::Custom(_) => f.write_str("Custom"),
+            Self::Custom { .. } => f.write_str("Custom"),
         }
     }
 }
@@ -70,6 +80,9 @@ pub enum OpenError {
     /// The file is damaged beyond what its records' tags can tell.
     #[error("{0}: the file is damaged ({1}); restore a copy, or move it away to start empty")]
     Damaged(String, String),
+    /// The log beside the file is not what the file needs.
+    #[error("{0}: {1}")]
+    Log(String, String),
     /// Anything else.
     #[error("{path}: {cause}")]
     Io {
@@ -91,7 +104,7 @@ impl Medium {
     fn name(&self) -> String {
         match self {
             Self::File(path) => path.display().to_string(),
-            Self::Custom(_) => "memory".to_owned(),
+            Self::Custom { .. } => "memory".to_owned(),
         }
     }
 
@@ -99,7 +112,7 @@ impl Medium {
     pub(super) fn bytes(&self) -> u64 {
         match self {
             Self::File(path) => fs::metadata(path).map_or(0, |meta| meta.len()),
-            Self::Custom(_) => 0,
+            Self::Custom { .. } => 0,
         }
     }
 
@@ -121,12 +134,27 @@ impl Medium {
             create_if_missing(path, settings).map_err(|cause| self.failed(cause))?;
         }
         let mut db = self.reopen(settings, tell)?;
-        if let Self::Custom(_) = self {
+        if let Self::Custom { .. } = self {
             prepare(&db).map_err(|cause| self.failed(cause))?;
         }
         self.check_format(&db)?;
         self.compact(&mut db, tell);
         Ok(db)
+    }
+
+    /// Opens the log's two files. `must_exist`: they may hold what was acknowledged last.
+    pub(super) fn open_log(&self, must_exist: bool) -> Result<Files, OpenError> {
+        let open = |n: usize| match self {
+            Self::File(path) => open_log_file(&beside(path, &format!(".log{n}")), must_exist),
+            Self::Custom { log, .. } => log(n).map_err(|cause| self.failed(cause)),
+        };
+        let files = [open(0)?, open(1)?];
+        if let Self::File(path) = self {
+            File::open(folder(path))
+                .and_then(|dir| dir.sync_all())
+                .map_err(|it| self.failed(it))?;
+        }
+        Ok(files)
     }
 
     /// Opens what was open before.
@@ -161,13 +189,14 @@ impl Medium {
         tell(Step { doing: "saving", bytes: self.bytes() });
         let aside = beside(path, ".damaged");
         fs::copy(path, &aside).map_err(|cause| self.failed(cause))?;
-        let damaged = Self::File(aside.clone()).try_open(settings, false, tell)?;
+        let damaged = Self::File(aside.clone()).try_open(settings, false, tell)?.into();
         let fresh = beside(path, ".new");
         let save = || -> io::Result<()> {
-            let db = make(&fresh, settings)?;
+            let db = make(&fresh, settings)?.into();
             let saved = catch_unwind(AssertUnwindSafe(|| save_readable(&damaged, &db)));
             let failed = |why: &str| io::Error::other(why.to_owned());
             saved.map_err(|_| failed("redb panicked"))?.map_err(|why| failed(&why.to_string()))?;
+            let db = Arc::into_inner(db).ok_or_else(|| failed("it is still open"))?;
             db.close().map_err(|error| failed(&error.to_string()))?;
             File::open(&fresh)?.sync_all()?;
             fs::rename(&fresh, path)?;
@@ -200,17 +229,17 @@ impl Medium {
         });
         let opened = catch_unwind(AssertUnwindSafe(|| match self {
             Self::File(path) => builder.open(path),
-            Self::Custom(open) => open(&builder),
+            Self::Custom { file, .. } => file(&builder),
         }));
         match opened {
             Ok(Ok(db)) => Ok(db),
-            Ok(Err(error)) => Err(self.explain(error)),
+            Ok(Err(error)) => Err(self.explain_redb(error)),
             Err(_) => Err(OpenError::Damaged(self.name(), "redb panicked".to_owned())),
         }
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "redb's enum may grow")]
-    fn explain(&self, error: DatabaseError) -> OpenError {
+    fn explain_redb(&self, error: DatabaseError) -> OpenError {
         let name = self.name();
         match error {
             DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(name),
@@ -226,6 +255,14 @@ impl Medium {
             DatabaseError::Storage(StorageError::Io(cause)) => OpenError::Io { path: name, cause },
             error => OpenError::Damaged(name, error.to_string()),
         }
+    }
+
+    /// Why a file that redb opened is of no use all the same.
+    pub(super) fn explain(&self, failure: Failure) -> OpenError {
+        if let Failure::Log(cause) | Failure::Storage(StorageError::Io(cause)) = failure {
+            return self.failed(cause);
+        }
+        OpenError::Damaged(self.name(), failure.to_string())
     }
 
     fn failed(&self, cause: io::Error) -> OpenError {
@@ -291,7 +328,7 @@ pub fn compact_file(settings: &config::Storage) -> Result<(u64, u64), OpenError>
         .map_err(|_| OpenError::Damaged(medium.name(), "redb panicked".to_owned()))?
         .map_err(|error| {
             if let CompactionError::Storage(error) = error {
-                return medium.explain(DatabaseError::Storage(error));
+                return medium.explain_redb(DatabaseError::Storage(error));
             }
             medium.failed(io::Error::other(error.to_string()))
         })?;
@@ -342,6 +379,31 @@ pub(super) fn make(path: &Path, settings: &config::Storage) -> io::Result<Databa
     Ok(db)
 }
 
+/// Opens a file of the log, or makes it.
+fn open_log_file(path: &Path, must_exist: bool) -> Result<Box<dyn StorageBackend>, OpenError> {
+    let name = path.display().to_string();
+    let mut options = OpenOptions::new();
+    let opened = options.read(true).write(true).create(!must_exist).mode(0o600).open(path);
+    let file = match opened {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let why = "it is missing, and holds what was acknowledged last: put it back beside \
+                       the redb file it belongs to. To start without what it held, make it an \
+                       empty file";
+            return Err(OpenError::Log(name, why.to_owned()));
+        },
+        Err(cause) => return Err(OpenError::Io { path: name, cause }),
+    };
+    let failed = |cause: io::Error| OpenError::Io { path: name.clone(), cause };
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)
+        .map_err(|error| failed(error.into()))?;
+    match FileBackend::new(file) {
+        Ok(backend) => Ok(Box::new(backend)),
+        Err(DatabaseError::DatabaseAlreadyOpen) => Err(OpenError::InUse(name)),
+        Err(error) => Err(failed(io::Error::other(error.to_string()))),
+    }
+}
+
 /// The folder that `path` is in.
 fn folder(path: &Path) -> &Path {
     path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
@@ -359,11 +421,12 @@ fn prepare(db: &Database) -> io::Result<()> {
     let prepare = || -> Result<(), Failure> {
         let txn = db.begin_write()?;
         {
-            let mut tables = Tables::open(&txn)?;
-            if tables.meta.insert(FORMAT_KEY, FORMAT)?.is_some() {
+            drop((txn.open_table(KEYS)?, txn.open_table(ROWS)?));
+            if txn.open_table(META)?.insert(FORMAT_KEY, FORMAT)?.is_some() {
                 return Ok(());
             }
         }
+        put_mark(&txn, Mark::default())?;
         txn.commit()?;
         Ok(())
     };

@@ -8,11 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use redb::{ReadableTable as _, StorageError};
+use redb::StorageError;
 use wincode::{SchemaRead, SchemaWrite};
 
-use super::codec;
-use super::tables::Failure;
+use super::rows::{Failure, Key};
 use super::verbs::Batch;
 use crate::key;
 use crate::time::Millis;
@@ -102,7 +101,7 @@ impl Batch<'_> {
                     // They go on under the new name.
                     before.push(rules);
                     self.dirty = true;
-                    self.tables.meta.remove(format!("{PREFIX}{was}").as_str())?;
+                    self.rows.remove(Key::meta(&format!("{PREFIX}{was}")));
                 }
             }
             let ttl = source.policy.ttl;
@@ -118,9 +117,8 @@ impl Batch<'_> {
     }
 
     fn key_rules(&self, source: &str) -> Result<Option<KeyRules>, StorageError> {
-        let name = format!("{PREFIX}{source}");
-        let Some(row) = self.tables.meta.get(name.as_str())? else { return Ok(None) };
-        let rules = codec::open("meta", name.as_bytes(), row.value());
+        let key = Key::meta(&format!("{PREFIX}{source}"));
+        let Some(rules) = self.rows.view().read::<KeyRules>(&key)? else { return Ok(None) };
         if rules.is_err() {
             tracing::error!(source, "the stored key rules are damaged; the one of now is taken");
         }
@@ -128,11 +126,8 @@ impl Batch<'_> {
     }
 
     fn put_key_rules(&mut self, source: &str, rules: &KeyRules) -> Result<(), Failure> {
-        let name = format!("{PREFIX}{source}");
-        let value = codec::seal("meta", name.as_bytes(), codec::encode(rules)?);
         self.dirty = true;
-        self.tables.meta.insert(name.as_str(), value.as_slice())?;
-        Ok(())
+        self.rows.put(Key::meta(&format!("{PREFIX}{source}")), rules)
     }
 }
 

@@ -7,17 +7,16 @@
 //! comes, goes or changes meanwhile; one that changes moves to the front of its new state.
 
 use std::collections::BTreeMap;
-use std::iter::Peekable;
+use std::iter::{Peekable, Rev};
 
 use data_encoding::BASE64URL_NOPAD;
-use redb::{
-    AccessGuard, Database, Range, ReadOnlyTable, ReadableDatabase as _, ReadableTable as _,
-};
+use redb::{AccessGuard, Range};
 use wincode::{SchemaRead, SchemaWrite};
 
 use super::Unavailable;
 use super::codec::{self, Damaged};
-use super::tables::{self, AgendaKey, Failure, Found, Place};
+use super::layers::{Base, BaseRows, View};
+use super::rows::{self, Failure, Found, Key, Place, Row, Span};
 use super::totals::Totals;
 use crate::record::{self, Event, Label};
 use crate::time::Millis;
@@ -170,8 +169,8 @@ impl Wanted<'_> {
 /// One page being filled.
 struct Walk<'a> {
     wanted: &'a Wanted<'a>,
-    keys: ReadOnlyTable<&'static str, &'static [u8]>,
-    events: ReadOnlyTable<u64, &'static [u8]>,
+    view: View<'a>,
+    base: &'a BaseRows,
     limit: usize,
     rows: usize,
     page: Vec<Event>,
@@ -182,19 +181,18 @@ struct Walk<'a> {
 
 /// One page of the list of what is wanted, after `from`. Blocks.
 pub(super) fn page(
-    db: &Database,
+    base: &Base,
     totals: &Totals,
     wanted: &Wanted<'_>,
     from: Option<&Position>,
     limit: usize,
     now: Millis,
 ) -> Result<Page, Failure> {
-    let txn = db.begin_read()?;
     let filter = wanted.filter;
     let mut walk = Walk {
         wanted,
-        keys: txn.open_table(tables::KEYS)?,
-        events: txn.open_table(tables::EVENTS)?,
+        view: base.view(),
+        base: &base.rows,
         limit,
         rows: 0,
         page: Vec::new(),
@@ -204,7 +202,7 @@ pub(super) fn page(
     let next = match filter.order() {
         Order::Lookup(key) => walk.look_up(key, totals)?,
         Order::Key(start) => walk.by_key(start, from)?,
-        Order::Moment(state) => walk.by_moment(&txn.open_table(tables::AGENDA)?, state, from)?,
+        Order::Moment(state) => walk.by_moment(state, from)?,
         Order::Number => walk.by_number(from)?,
     };
     let events = walk.name_the_nameless()?;
@@ -223,7 +221,7 @@ impl Walk<'_> {
         let mut found = Vec::new();
         for source in sources {
             let id = format!("{source}:{key}");
-            match tables::find(&self.keys, &self.events, &id)? {
+            match self.view.find(&id)? {
                 Found::Nothing => {},
                 Found::Event(seq, event) => found.push((seq, *event)),
                 Found::Damaged(seq) => found.push((seq.unwrap_or_default(), self.held(&id)?)),
@@ -253,12 +251,12 @@ impl Walk<'_> {
                 Some(Position::Id(id)) if *id > name => continue,
                 _ => format!("{name}{start}"),
             };
-            for row in self.keys.range(first.as_str()..)? {
+            for row in self.view.range(&Span::ids(&first))? {
                 if self.is_over() {
                     return Ok(last.or_else(|| from.cloned()));
                 }
                 let (key, _) = row?;
-                let id = key.value();
+                let Some(Row::Id(id)) = key.read() else { break };
                 if !id.strip_prefix(&name).is_some_and(|key| key.starts_with(start)) {
                     break;
                 }
@@ -271,7 +269,7 @@ impl Walk<'_> {
     }
 
     fn meet_id(&mut self, id: &str) -> Result<(), Failure> {
-        let event = match tables::find(&self.keys, &self.events, id)? {
+        let event = match self.view.find(id)? {
             Found::Nothing => None,
             Found::Event(_, event) => Some(*event).filter(|event| self.wanted.takes(event)),
             // When it was received cannot be read: it is in any time.
@@ -289,15 +287,15 @@ impl Walk<'_> {
             _ => u64::MAX,
         };
         let mut last = None;
-        let events = self.events.range(..below)?;
-        for row in events.rev() {
+        for row in backward(self.base, &Span::events_below(below))? {
             if self.is_over() {
                 return Ok(last);
             }
-            let (seq, value) = row?;
-            let seq = seq.value();
+            let (key, value) = row?;
+            let key = Key::from_bytes(key.value());
+            let Some(Row::Event(seq)) = key.read() else { continue };
             self.rows += 1;
-            match codec::open::<Event>("events", &tables::event_key(seq), value.value()) {
+            match rows::open::<Event>(&key, value.value()) {
                 // Numbers are drawn as events arrive, and the store's clock does not go back.
                 Ok(event) if self.wanted.is_past(event.received) => return Ok(None),
                 Ok(event) if self.wanted.takes(&event) => self.page.push(event),
@@ -311,7 +309,6 @@ impl Walk<'_> {
 
     fn by_moment(
         &mut self,
-        agenda: &ReadOnlyTable<AgendaKey, ()>,
         state: Label,
         from: Option<&Position>,
     ) -> Result<Option<Position>, Failure> {
@@ -321,12 +318,12 @@ impl Walk<'_> {
         };
         let sources = match &self.wanted.names {
             Some(names) => names.clone(),
-            None => tables::sources(agenda)?,
+            None => self.view.sources()?,
         };
         let mut runs = Vec::new();
         for source in &sources {
             for place in Place::ALL.into_iter().filter(|it| it.stands_for(state)) {
-                runs.push(Run::new(agenda, source, place.number(), before)?);
+                runs.push(Run::new(self.base, source, place.number(), before)?);
             }
         }
         let mut last = None;
@@ -356,7 +353,7 @@ impl Walk<'_> {
     /// Meets a row of the agenda. One that its event does not know is nothing: the event is
     /// met where it stands.
     fn meet(&mut self, source: &str, place: u8, at: u64, seq: u64) -> Result<(), Failure> {
-        match tables::event(&self.events, seq)? {
+        match self.view.event(seq)? {
             Some(Ok(event)) => {
                 let stands = event.source() == source && Place::of(&event) == (place, at);
                 if stands && self.wanted.takes(&event) {
@@ -387,10 +384,10 @@ impl Walk<'_> {
         if self.nameless.is_empty() {
             return Ok(self.page);
         }
-        for row in self.keys.iter()?.take(NAME_ROWS) {
+        for row in self.view.range(&Span::ids(""))?.take(NAME_ROWS) {
             let (key, value) = row?;
-            let id = key.value();
-            let seq = codec::open::<u64>("keys", id.as_bytes(), value.value());
+            let Some(Row::Id(id)) = key.read() else { continue };
+            let seq = rows::open::<u64>(&key, &value);
             let found = seq.ok().and_then(|seq| self.nameless.remove(&seq));
             if let Some(event) = found.and_then(|at| self.page.get_mut(at)) {
                 id.clone_into(&mut event.id);
@@ -405,35 +402,41 @@ impl Walk<'_> {
     }
 }
 
+/// Rows of the file, the last one first.
+type Backward<'a> = Rev<Range<'a, &'static [u8], &'static [u8]>>;
+type BaseRow<'a> = (AccessGuard<'a, &'static [u8]>, AccessGuard<'a, &'static [u8]>);
+
+fn backward<'a>(base: &'a BaseRows, span: &Span) -> Result<Backward<'a>, Failure> {
+    Ok(base.range(span)?.rev())
+}
+
 /// The rows of one source and place, newest first.
 struct Run<'a> {
     source: &'a str,
     place: u8,
-    rows: Peekable<std::iter::Rev<Range<'a, AgendaKey, ()>>>,
+    rows: Peekable<Backward<'a>>,
 }
-
-type AgendaRow<'a> = (AccessGuard<'a, AgendaKey>, AccessGuard<'a, ()>);
 
 impl<'a> Run<'a> {
     fn new(
-        agenda: &'a ReadOnlyTable<AgendaKey, ()>,
+        base: &'a BaseRows,
         source: &'a str,
         place: u8,
         (at, seq): (u64, u64),
     ) -> Result<Self, Failure> {
-        let rows = agenda.range((source, place, 0, 0)..(source, place, at, seq))?;
-        Ok(Self { source, place, rows: rows.rev().peekable() })
+        let span = Span::before(source, place, at, seq);
+        Ok(Self { source, place, rows: backward(base, &span)?.peekable() })
     }
 
     /// Time and number of the next row.
     fn head(&mut self) -> Result<Option<(u64, u64)>, Failure> {
-        let read = |row: &AgendaRow<'_>| {
-            let (_, _, at, seq) = row.0.value();
-            (at, seq)
+        let read = |row: &BaseRow<'_>| match Key::from_bytes(row.0.value()).read() {
+            Some(Row::Agenda(_, _, at, seq)) => Some((at, seq)),
+            _ => None,
         };
         match self.rows.peek() {
             None => Ok(None),
-            Some(Ok(row)) => Ok(Some(read(row))),
+            Some(Ok(row)) => Ok(read(row)),
             // The error itself is in there, to be taken out.
             Some(Err(_)) => match self.rows.next() {
                 Some(Err(error)) => Err(error.into()),

@@ -6,40 +6,38 @@
 //! of the old keys only those are still needed whose event cannot be read: they are what
 //! makes it Held instead of absent.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use redb::{
-    Database, Key, ReadTransaction, ReadableDatabase as _, ReadableTable as _, TableDefinition,
-    Value, WriteTransaction,
-};
+use redb::{Database, WriteTransaction};
 
-use super::tables::{
-    self, ANSWERS, DELIVERIES, EVENTS, Failure, KEYS, META, PAYLOADS, Place, STORY, Tables,
-};
+use super::checkpoint;
+use super::key_rules;
+use super::layers::{Base, Fronts, ROWS, View};
+use super::rows::{self, Failure, Key, Place, Row, Rows, Span};
 use super::totals::Totals;
-use super::{codec, key_rules};
 use crate::record::Event;
 
 /// Numbers skipped when the counter had to be counted anew.
 const RECOUNT_SKIP: u64 = 1 << 20;
 
 /// Reads the totals, or counts them anew where their row cannot be read.
-pub(super) fn read_totals(db: &Database) -> Result<Totals, Failure> {
-    let txn = db.begin_read()?;
-    if let Some(totals) = tables::totals(&txn)? {
-        return Ok(totals);
+pub(super) fn read_totals(view: View<'_>) -> Result<Totals, Failure> {
+    match view.totals()? {
+        Some(totals) => Ok(totals),
+        None => count(view),
     }
-    count(&txn)
 }
 
 /// Counts the totals anew, from the events.
-fn count(txn: &ReadTransaction) -> Result<Totals, Failure> {
+fn count(view: View<'_>) -> Result<Totals, Failure> {
     let mut totals = Totals::default();
-    let events = txn.open_table(EVENTS)?;
-    for row in events.iter()? {
-        let seq = row?.0.value();
+    for row in view.range(&Span::events())? {
+        let (key, value) = row?;
+        let Some(seq) = key.seq() else { continue };
         totals.next = totals.next.max(seq);
-        if let Some(Ok(event)) = tables::event(&events, seq)? {
+        if let Some(Row::Event(_)) = key.read()
+            && let Ok(event) = rows::open::<Event>(&key, &value)
+        {
             let Event { token, changed, .. } = &event;
             totals.next = totals.next.max(token.0);
             totals.seen = totals.seen.max(*changed);
@@ -54,67 +52,53 @@ fn count(txn: &ReadTransaction) -> Result<Totals, Failure> {
 }
 
 /// Copies all that can be read of a damaged file to an empty one, and makes both indexes
-/// anew. Fails rather than leave out a table's rows that redb cannot walk over.
-pub(super) fn save_readable(from: &Database, to: &Database) -> Result<(), Failure> {
-    let old = from.begin_read()?;
+/// anew. Fails rather than leave out rows that redb cannot walk over.
+pub(super) fn save_readable(from: &Arc<Database>, to: &Arc<Database>) -> Result<(), Failure> {
+    let old = Base::new(Arc::clone(from))?;
     let txn = to.begin_write()?;
-    copy(&old, &txn, EVENTS)?;
-    copy(&old, &txn, PAYLOADS)?;
-    copy(&old, &txn, ANSWERS)?;
-    copy(&old, &txn, STORY)?;
-    copy(&old, &txn, DELIVERIES)?;
-    copy_key_rules(&old, &txn)?;
-
-    let mut keys = BTreeMap::new();
-    for row in old.open_table(KEYS)?.iter()? {
-        let (id, value) = row?;
-        if let Ok(seq) = codec::open::<u64>("keys", id.value().as_bytes(), value.value()) {
-            keys.insert(id.value().to_owned(), seq);
+    copy_mark(from, &txn)?;
+    {
+        let mut new = txn.open_table(ROWS)?;
+        for span in [Span::events(), Span::payloads(), Span::meta()] {
+            for row in old.view().range(&span)? {
+                let (key, value) = row?;
+                let name = if let Some(Row::Meta(name)) = key.read() { name } else { "" };
+                // The totals are counted anew. Without the key rules, copies of older events
+                // would be new ones if a rule has changed since.
+                if !matches!(key.read(), Some(Row::Meta(_))) || name.starts_with(key_rules::PREFIX)
+                {
+                    new.insert(key.bytes(), value.as_slice())?;
+                }
+            }
         }
     }
-    let mut tables = Tables::open(&txn)?;
-    let events = old.open_table(EVENTS)?;
-    for row in events.iter()? {
-        let seq = row?.0.value();
-        if let Some(Ok(event)) = tables::event(&events, seq)? {
-            let (place, at) = Place::of(&event);
-            tables.agenda.insert((event.source(), place, at, seq), ())?;
-            tables.note_run(&event.id, seq, Some(&event))?;
-            keys.insert(event.id, seq);
+    {
+        let (empty, mut fronts) = (Base::new(Arc::clone(to))?, Fronts::default());
+        let mut made = Rows::new(empty.view(), &mut fronts);
+        for row in old.view().range(&Span::ids(""))? {
+            let (key, value) = row?;
+            if let Ok(seq) = rows::open::<u64>(&key, &value) {
+                made.put(key, &seq)?;
+            }
         }
+        for row in old.view().range(&Span::events())? {
+            let (key, value) = row?;
+            if let Some(Row::Event(seq)) = key.read()
+                && let Ok(event) = rows::open::<Event>(&key, &value)
+            {
+                let (place, at) = Place::of(&event);
+                made.put_in_agenda(Key::agenda(event.source(), place, at, seq));
+                made.put(Key::id(&event.id), &seq)?;
+                made.note_run(&event.id, seq, Some(&event))?;
+            }
+        }
+        checkpoint::put_rows(&txn, &[&made.written])?;
     }
-    for (id, seq) in &keys {
-        tables.put_key(id, *seq)?;
-    }
-    drop(tables);
     txn.commit()?;
     Ok(())
 }
 
-/// The key rules, as far as they can be read: one that is lost makes its events' copies new
-/// ones if the rule has changed since.
-fn copy_key_rules(from: &ReadTransaction, to: &WriteTransaction) -> Result<(), Failure> {
-    let old = from.open_table(META)?;
-    let mut new = to.open_table(META)?;
-    for row in old.iter()? {
-        let (name, value) = row?;
-        if name.value().starts_with(key_rules::PREFIX) {
-            new.insert(name.value(), value.value())?;
-        }
-    }
-    Ok(())
-}
-
-fn copy<K: Key + 'static, V: Value + 'static>(
-    from: &ReadTransaction,
-    to: &WriteTransaction,
-    table: TableDefinition<'_, K, V>,
-) -> Result<(), Failure> {
-    let old = from.open_table(table)?;
-    let mut new = to.open_table(table)?;
-    for row in old.iter()? {
-        let (key, value) = row?;
-        new.insert(key.value(), value.value())?;
-    }
-    Ok(())
+/// What the file knows of its log goes along: the log has what was acknowledged last.
+fn copy_mark(from: &Database, to: &WriteTransaction) -> Result<(), Failure> {
+    checkpoint::put_mark(to, checkpoint::mark(from)?)
 }

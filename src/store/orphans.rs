@@ -4,9 +4,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use redb::{Builder, DatabaseError, ReadableDatabase as _};
+use redb::{Builder, DatabaseError, ReadOnlyDatabase, ReadableDatabase as _};
 
-use super::tables;
+use super::checkpoint;
+use super::layers::{BaseRows, View};
+use super::rows::Failure;
 use super::totals::Totals;
 
 /// The cache for reading one row, in bytes.
@@ -28,25 +30,33 @@ pub fn orphans(path: &Path, names: &BTreeSet<String>) -> Orphans {
         return Orphans::Known(Vec::new());
     }
     let unknown = |why: String| Orphans::Unknown(format!("{}: {why}", path.display()));
+    let not_closed = "not closed cleanly; the next start repairs it and tells";
     let db = match Builder::new().set_cache_size(CACHE).open_read_only(path) {
         Ok(db) => db,
         Err(DatabaseError::DatabaseAlreadyOpen) => {
             return unknown("in use by a running gateway, whose log and metrics tell".to_owned());
         },
         Err(DatabaseError::RepairAborted) => {
-            return unknown("not closed cleanly; the next start repairs it and tells".to_owned());
+            return unknown(not_closed.to_owned());
         },
         Err(error) => return unknown(error.to_string()),
     };
-    let totals = db.begin_read().map_err(|error| error.to_string()).and_then(|txn| {
-        tables::totals(&txn).map_err(|error| error.to_string())?.ok_or_else(|| {
-            "how many events stand where is not readable; the next start counts them".to_owned()
-        })
-    });
-    match totals {
-        Ok(totals) => Orphans::Known(of(&totals, |name| !names.contains(name))),
-        Err(why) => unknown(why),
+    match read(&db) {
+        Ok(Some(totals)) => Orphans::Known(of(&totals, |name| !names.contains(name))),
+        Ok(None) => unknown(not_closed.to_owned()),
+        Err(why) => unknown(why.to_string()),
     }
+}
+
+/// The totals; `None`: the log may know more.
+fn read(db: &ReadOnlyDatabase) -> Result<Option<Totals>, Failure> {
+    if checkpoint::mark(db)?.open {
+        return Ok(None);
+    }
+    let rows = BaseRows::read(&db.begin_read()?)?;
+    let unreadable = "how many events stand where is not readable; the next start counts them";
+    let totals = View::of(&rows).totals()?;
+    Ok(Some(totals.ok_or_else(|| Failure::Damaged(unreadable.to_owned()))?))
 }
 
 /// How many events each source has for which `orphaned` holds, and that has any.

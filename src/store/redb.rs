@@ -10,22 +10,24 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use redb::{Database, ReadableDatabase as _};
+use redb::Database;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::file::{Medium, OpenError, Progress};
+use super::layers::{Base, Fronts, Layers, View};
 use super::list::{self, Position, Wanted};
+use super::log::{self, Log, Mark};
+use super::rows::Failure;
 use super::rules::{Rules, SourceRules};
-use super::tables::Failure;
 use super::totals::Totals;
-use super::verbs::transact;
+use super::verbs::decide;
 use super::writer::{Lanes, Op, Reply, Shared, Writer};
 use super::{
     Arrived, Compacted, Filter, Health, ListError, Page, Payload, Seen, Stats, Store, Story, Swept,
     Taken, Unavailable,
 };
-use super::{check, codec, mend};
+use super::{check, checkpoint, codec, mend};
 use crate::clock::Clock;
 use crate::record::{Act, Copy, Event, Label, Refused, Settled, Settlement, Token};
 use crate::time::Millis;
@@ -95,22 +97,22 @@ impl RedbStore {
         tell: &Progress,
     ) -> Result<Self, OpenError> {
         let db = medium.open(settings, tell)?;
-        let damaged = |cause: Failure| OpenError::Damaged(format!("{medium:?}"), cause.to_string());
-        let mut totals = mend::read_totals(&db).map_err(damaged)?;
-        let last_seen = totals.seen;
+        let mark = checkpoint::mark(&db).map_err(|failure| medium.explain(failure))?;
+        let files = medium.open_log(mark.open)?;
         let rules = Arc::new(Rules::new(sources, clock));
-        rules.clock_in_doubt.store(in_doubt(last_seen, rules.clock.now()), Ordering::Relaxed);
-        rules.clock.not_before(last_seen);
-        let (recovered, old_keys) = recover(&db, &mut totals, &rules).map_err(damaged)?;
+        let Start { base, mark, totals, recovered, old_keys } =
+            start(db, &files, mark, &rules).map_err(|failure| medium.explain(failure))?;
 
-        let shared = Arc::new(Shared::new(db, totals));
+        let shared = Arc::new(Shared::new(base, totals));
         let (lanes, writer) = Writer::new(
             Arc::clone(&shared),
             Arc::clone(&rules),
             medium.clone(),
             settings.clone(),
+            Log::begin(files, mark),
             CLAIMS_WAITING,
-        );
+        )
+        .map_err(|cause| OpenError::Io { path: "checkpoint thread".to_owned(), cause })?;
         let thread = std::thread::Builder::new()
             .name("writer".to_owned())
             .spawn(|| writer.run())
@@ -161,39 +163,47 @@ impl RedbStore {
         }
     }
 
-    fn database(&self) -> Result<Arc<Database>, Unavailable> {
-        self.shared.db.load_full().ok_or(match self.shared.health() {
+    /// Why the file cannot be read now.
+    fn closed(&self) -> Unavailable {
+        match self.shared.health() {
             Health::DiskFull => Unavailable::DiskFull,
             Health::Compacting => Unavailable::Compacting,
             Health::Ready | Health::DiskLow | Health::Stopped => Unavailable::Stopped,
-        })
+        }
     }
 
     /// Lists what does not fit together in the file: a walk over all of it, as of one
-    /// commit. On a busy store the file grows while it runs.
+    /// moment. On a busy store the file grows while it runs.
     pub fn check(&self) -> Result<Vec<String>, Unavailable> {
-        self.read(|db| check::check(&db.begin_read()?, &self.rules))
+        self.read_file(|base| check::check(base.view(), &self.rules))
     }
 
     /// The stored bytes of an event: its body in slot 0, kept copies in slots 1 to 3. What
     /// cannot be read is left out.
     pub fn payloads(&self, id: &str) -> Result<Vec<(u8, Payload)>, Unavailable> {
-        self.read(|db| self.read_payloads(db, id))
+        self.read(|view| self.read_payloads(view, id))
     }
 
-    /// Reads from the file. redb may panic on a damaged page: that is an error of this
-    /// read, not the end of whoever asked.
-    fn read<T>(
+    /// Reads all that is durable: a few rows, as the writer waits meanwhile.
+    fn read<T>(&self, read: impl FnOnce(View<'_>) -> Result<T, Failure>) -> Result<T, Unavailable> {
+        let layers = self.shared.layers.read();
+        let view = layers.view().ok_or_else(|| self.closed())?;
+        caught(|| read(view))
+    }
+
+    /// Reads the file once it has all that is durable now, for as long as it takes. Blocks.
+    fn read_file<T>(
         &self,
-        read: impl FnOnce(&Database) -> Result<T, Failure>,
+        read: impl FnOnce(&Base) -> Result<T, Failure>,
     ) -> Result<T, Unavailable> {
-        let db = self.database()?;
-        match catch_unwind(AssertUnwindSafe(|| read(&db))) {
-            Ok(Ok(found)) => return Ok(found),
-            Ok(Err(error)) => tracing::error!(%error, "a read failed"),
-            Err(_) => tracing::error!("a read met a damaged page"),
+        if self.shared.health() == Health::Compacting {
+            return Err(Unavailable::Compacting);
         }
-        Err(Unavailable::Stopped)
+        let (reply, receiver) = Reply::blocking();
+        self.lanes.upkeep(Op::Checkpoint { reply })?;
+        receiver.recv().unwrap_or(Err(Unavailable::Stopped))?;
+        let base = self.shared.layers.read().base.clone().ok_or_else(|| self.closed())?;
+        caught(|| read(&base))
     }
 
     /// Events by the source that they belong to now, and state.
@@ -240,7 +250,7 @@ impl RedbStore {
 #[async_trait]
 impl Store for RedbStore {
     fn look(&self, copy: &Copy) -> Result<Option<Arrived>, Unavailable> {
-        self.read(|db| self.read_arrival(db, copy))
+        self.read(|view| self.read_arrival(view, copy))
     }
 
     async fn arrive(&self, copy: Copy, payload: &Payload) -> Result<Arrived, Unavailable> {
@@ -312,26 +322,29 @@ impl Store for RedbStore {
             // The story still has all that could be written.
             tracing::debug!(%error, "deliveries wait to be written");
         }
-        self.read(|db| self.read_story(db, id))
+        self.read(|view| self.read_story(view, id))
     }
 
     fn event(&self, id: &str) -> Result<Option<Event>, Unavailable> {
-        self.read(|db| self.read_event(db, id))
+        self.read(|view| self.read_event(view, id))
     }
 
     fn body(&self, id: &str) -> Result<Option<Payload>, Unavailable> {
-        self.read(|db| self.read_body(db, id))
+        self.read(|view| self.read_body(view, id))
     }
 
     fn list(&self, filter: &Filter, cursor: Option<&str>, limit: usize) -> Result<Page, ListError> {
         let from = cursor.map(|cursor| Position::open(cursor, filter)).transpose()?;
-        let (totals, now) = (self.shared.totals.lock().clone(), self.rules.clock.now());
+        let now = self.rules.clock.now();
         let names = filter.source.as_deref().map(|source| {
             let now = self.rules.configured(source).unwrap_or(source);
             self.rules.names(now).map(str::to_owned).collect()
         });
         let wanted = Wanted { filter, names };
-        Ok(self.read(|db| list::page(db, &totals, &wanted, from.as_ref(), limit, now))?)
+        Ok(self.read_file(|base| {
+            let totals = self.shared.totals.lock().clone();
+            list::page(base, &totals, &wanted, from.as_ref(), limit, now)
+        })?)
     }
 
     async fn compact(&self) -> Result<Compacted, Unavailable> {
@@ -347,7 +360,7 @@ impl Store for RedbStore {
 
     fn stats(&self) -> Stats {
         let now = self.rules.clock.now();
-        let oldest = self.read(|db| self.read_oldest(db)).unwrap_or_default();
+        let oldest = self.read(|view| self.read_oldest(view)).unwrap_or_default();
         let totals = self.shared.totals.lock();
         Stats {
             counts: self.counts(&totals),
@@ -407,17 +420,52 @@ fn in_doubt(last_seen: Millis, now: Millis) -> bool {
     last_seen != Millis::default() && apart > CLOCK_GAP
 }
 
-/// Settles what another boot left in flight and compares the key rules with the stored ones.
-fn recover(
-    db: &Database,
-    totals: &mut Totals,
-    rules: &Rules,
-) -> Result<(usize, BTreeMap<String, Vec<key::Spec>>), Failure> {
-    let txn = db.begin_write()?;
-    let mut recovered = (0, BTreeMap::new());
-    *totals = transact(txn, rules, totals.clone(), |batch| {
-        recovered = (batch.recover()?, batch.remember_keys()?);
+/// What a start found, and made.
+struct Start {
+    base: Base,
+    mark: Mark,
+    totals: Totals,
+    recovered: usize,
+    old_keys: BTreeMap<String, Vec<key::Spec>>,
+}
+
+/// Brings the log's rows into the file, settles what another boot left in flight, and
+/// compares the key rules with the stored ones: all of it in one commit.
+fn start(db: Database, files: &log::Files, mark: Mark, rules: &Rules) -> Result<Start, Failure> {
+    let (tail, applied) = log::tail(files, mark)?;
+    if !tail.is_empty() {
+        let batches = applied.saturating_sub(mark.applied);
+        tracing::info!(batches, bytes = tail.bytes(), "the log has what the file has not");
+    }
+    let base = Base::new(Arc::new(db))?;
+    let layers = Layers { active: tail, frozen: None, base: Some(Arc::new(base)) };
+    let view = layers.view().ok_or(Failure::Nothing)?;
+    let totals = mend::read_totals(view)?;
+    rules.clock_in_doubt.store(in_doubt(totals.seen, rules.clock.now()), Ordering::Relaxed);
+    rules.clock.not_before(totals.seen);
+    let (mut recovered, mut old_keys) = (0, BTreeMap::new());
+    let decided = decide(view, &mut Fronts::default(), rules, totals, |batch| {
+        recovered = batch.recover()?;
+        old_keys = batch.remember_keys()?;
         Ok(())
     })?;
-    Ok(recovered)
+    decided.tell();
+    // What is in the log belongs to no log any more, once this is written.
+    let mark = Mark { id: uuid::Uuid::new_v4().as_u64_pair().0, applied, open: true };
+    let Layers { active: tail, base: old, .. } = layers;
+    let db = old.map(|base| Arc::clone(&base.db)).ok_or(Failure::Nothing)?;
+    let made = decided.rows.unwrap_or_default();
+    let base = checkpoint::write(db, &[&tail, &made], mark)?;
+    Ok(Start { base, mark, totals: decided.totals, recovered, old_keys })
+}
+
+/// redb may panic on a damaged page: that is an error of this read, not the end of whoever
+/// asked.
+fn caught<T>(read: impl FnOnce() -> Result<T, Failure>) -> Result<T, Unavailable> {
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(Ok(found)) => return Ok(found),
+        Ok(Err(error)) => tracing::error!(%error, "a read failed"),
+        Err(_) => tracing::error!("a read met a damaged page"),
+    }
+    Err(Unavailable::Stopped)
 }

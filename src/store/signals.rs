@@ -1,12 +1,13 @@
 //! The runs of signals: which is the newest, and which is in flight. One row a signal,
 //! written with the event of the run, so that both are true of the same moment.
 
-use redb::{ReadableTable, StorageError};
+use redb::StorageError;
 use wincode::{SchemaRead, SchemaWrite};
 
-use super::codec::{self, Damaged};
+use super::codec::Damaged;
+use super::layers::View;
+use super::rows::{self, Failure, Key, Row, Rows, Span};
 use super::rules::in_flight;
-use super::tables::{self, Failure, Tables};
 use crate::record::{Event, signal_of};
 
 /// What is stored of a signal: numbers of runs.
@@ -31,54 +32,50 @@ impl Runs {
     }
 }
 
-/// Reads the row of a signal.
-pub(super) fn runs(
-    signals: &impl ReadableTable<&'static str, &'static [u8]>,
-    signal: &str,
-) -> Result<Result<Runs, Damaged>, StorageError> {
-    Ok(match signals.get(signal)? {
-        Some(row) => codec::open("signals", signal.as_bytes(), row.value()),
-        None => Ok(Runs::default()),
-    })
-}
-
 /// The newest run of a signal, with its number, and the one in flight.
 type Found = (Option<(u64, Event)>, Option<Event>);
 
-/// Reads the runs of a signal, which has one row under each name of its source. `None`:
-/// something cannot be read, and the writer is to see to it.
-pub(super) fn read_runs(
-    signals: &impl ReadableTable<&'static str, &'static [u8]>,
-    events: &impl ReadableTable<u64, &'static [u8]>,
-    of: &[String],
-) -> Result<Option<Found>, StorageError> {
-    let (mut newest, mut open) = (None, None);
-    for signal in of {
-        let Ok(row) = runs(signals, signal)? else { return Ok(None) };
-        if let (Some(seq), None) = (row.newest, &newest) {
-            let Some(Ok(run)) = tables::event(events, seq)? else { return Ok(None) };
-            newest = Some((seq, run));
-        }
-        if let (Some(seq), None) = (row.open, &open) {
-            let Some(Ok(run)) = tables::event(events, seq)? else { return Ok(None) };
-            open = Some(run).filter(in_flight);
-        }
+impl View<'_> {
+    /// Reads the row of a signal.
+    pub(super) fn runs(&self, signal: &str) -> Result<Result<Runs, Damaged>, StorageError> {
+        Ok(self.read(&Key::signal(signal))?.unwrap_or(Ok(Runs::default())))
     }
-    Ok(Some((newest, open)))
+
+    /// Reads the runs of a signal, which has one row under each name of its source. `None`:
+    /// something cannot be read, and the writer is to see to it.
+    pub(super) fn find_runs(&self, of: &[String]) -> Result<Option<Found>, StorageError> {
+        let (mut newest, mut open) = (None, None);
+        for signal in of {
+            let Ok(row) = self.runs(signal)? else { return Ok(None) };
+            if let (Some(seq), None) = (row.newest, &newest) {
+                let Some(Ok(run)) = self.event(seq)? else { return Ok(None) };
+                newest = Some((seq, run));
+            }
+            if let (Some(seq), None) = (row.open, &open) {
+                let Some(Ok(run)) = self.event(seq)? else { return Ok(None) };
+                open = Some(run).filter(in_flight);
+            }
+        }
+        Ok(Some((newest, open)))
+    }
 }
 
-impl Tables<'_> {
+impl Rows<'_> {
     /// The row of a signal; made anew from the runs where it cannot be read.
     pub(super) fn runs(&self, signal: &str) -> Result<Runs, Failure> {
-        if let Ok(runs) = runs(&self.signals, signal)? {
+        let view = self.view();
+        if let Ok(runs) = view.runs(signal)? {
             return Ok(runs);
         }
         let mut found = Runs::default();
-        // "/" comes right after "." and is in no key.
-        for row in self.keys.range(format!("{signal}.").as_str()..format!("{signal}/").as_str())? {
-            let (id, value) = row?;
-            if let Ok(seq) = codec::open::<u64>("keys", id.value().as_bytes(), value.value())
-                && let Some(Ok(run)) = tables::event(&self.events, seq)?
+        let start = format!("{signal}.");
+        for row in view.range(&Span::ids(&start))? {
+            let (key, value) = row?;
+            if !matches!(key.read(), Some(Row::Id(id)) if id.starts_with(&start)) {
+                break;
+            }
+            if let Ok(seq) = rows::open::<u64>(&key, &value)
+                && let Some(Ok(run)) = view.event(seq)?
             {
                 found = found.after(seq, Some(&run));
             }
@@ -96,11 +93,9 @@ impl Tables<'_> {
         let Some(signal) = signal_of(id) else { return Ok(()) };
         let runs = self.runs(signal)?.after(seq, after);
         if runs == Runs::default() {
-            self.signals.remove(signal)?;
+            self.remove(Key::signal(signal));
             return Ok(());
         }
-        let value = codec::seal("signals", signal.as_bytes(), codec::encode(&runs)?);
-        self.signals.insert(signal, value.as_slice())?;
-        Ok(())
+        self.put(Key::signal(signal), &runs)
     }
 }

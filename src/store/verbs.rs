@@ -1,15 +1,16 @@
-//! Each verb of the store, inside one write transaction: find the event, let the pure
+//! Each verb of the store, inside one batch: find the event, let the pure
 //! transition decide, write what it decided.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering;
 
-use redb::{ReadableTable, StorageError, WriteTransaction};
+use redb::StorageError;
 
 use super::codec::{Damaged, Encoded};
+use super::layers::{Fronts, Layer, View};
+use super::rows::{self, Failure, Found, Key, Place, Row, Rows, Span};
 use super::rules::{Rules, SourceRules};
-use super::tables::{self, Failure, Found, Place, Tables};
 use super::totals::Totals;
 use super::{Arrived, Deliveries, Swept};
 use crate::record::{
@@ -21,11 +22,11 @@ use crate::time::Millis;
 /// Events one batch of the sweep looks at: a few milliseconds of the writer's time.
 const SWEEP_EVENTS: usize = 256;
 
-/// A write transaction in which verbs are applied one after the other.
-pub(super) struct Batch<'txn> {
-    pub(super) tables: Tables<'txn>,
+/// Verbs applied one after the other, to be written at once.
+pub(super) struct Batch<'a> {
+    pub(super) rows: Rows<'a>,
     pub(super) totals: Totals,
-    pub(super) rules: &'txn Rules,
+    pub(super) rules: &'a Rules,
     pub(super) now: Millis,
     /// Whether anything was written.
     pub(super) dirty: bool,
@@ -33,16 +34,36 @@ pub(super) struct Batch<'txn> {
     damaged: Vec<String>,
 }
 
-/// Lets `verbs` act in one transaction and commits it. Returns the totals after it.
-pub(super) fn transact(
-    txn: WriteTransaction,
+/// What a batch is to write, and what is known once that is durable.
+#[derive(Debug)]
+pub(super) struct Decided {
+    /// The rows, unless nothing changed.
+    pub(super) rows: Option<Layer>,
+    pub(super) totals: Totals,
+    /// Records that could not be read and are Held then.
+    damaged: Vec<String>,
+}
+
+impl Decided {
+    /// Says what an operator must know, once it is true.
+    pub(super) fn tell(&self) {
+        for id in &self.damaged {
+            tracing::error!(event = id, "a stored record was damaged; the event is held");
+        }
+    }
+}
+
+/// Lets `verbs` decide over what `below` has. Nothing is written yet.
+pub(super) fn decide(
+    below: View<'_>,
+    fronts: &mut Fronts,
     rules: &Rules,
     totals: Totals,
     verbs: impl FnOnce(&mut Batch<'_>) -> Result<(), Failure>,
-) -> Result<Totals, Failure> {
+) -> Result<Decided, Failure> {
     let before = totals.clone();
     let mut batch = Batch {
-        tables: Tables::open(&txn)?,
+        rows: Rows::new(below, fronts),
         totals,
         rules,
         now: rules.clock.now(),
@@ -51,31 +72,20 @@ pub(super) fn transact(
     };
     verbs(&mut batch)?;
     if !batch.dirty {
-        drop(batch);
-        txn.abort()?;
-        return Ok(before);
+        return Ok(Decided { rows: None, totals: before, damaged: Vec::new() });
     }
     if !rules.clock_in_doubt.load(Ordering::Relaxed) {
         batch.totals.seen = batch.now;
     }
-    batch.tables.put_totals(&batch.totals)?;
-    let (totals, damaged) = batch.end();
-    txn.commit()?;
-    for id in damaged {
-        tracing::error!(event = id, "a stored record was damaged; the event is held");
-    }
-    Ok(totals)
+    batch.rows.put_totals(&batch.totals)?;
+    let Batch { rows, totals, damaged, .. } = batch;
+    Ok(Decided { rows: Some(rows.written), totals, damaged })
 }
 
 impl Batch<'_> {
     /// Has the totals written, though nothing changed.
     pub(super) fn touch(&mut self) {
         self.dirty = true;
-    }
-
-    /// Lets go of the tables, so that the transaction can end.
-    fn end(self) -> (Totals, Vec<String>) {
-        (self.totals, self.damaged)
     }
 
     pub(super) fn arrive(
@@ -91,7 +101,7 @@ impl Batch<'_> {
         };
         let mut answer = None;
         if let Some((seq, Event { finish: Some(Finish::Answered), .. })) = &stored {
-            match tables::answer(&self.tables.answers, *seq)? {
+            match self.rows.view().answer(*seq)? {
                 Ok(found) => answer = Some(found),
                 Err(Damaged) => stored = self.lose_answer(stored)?,
             }
@@ -142,7 +152,7 @@ impl Batch<'_> {
         if let Some((seq, event)) = &stored {
             if change.event.is_none() {
                 self.dirty = true;
-                self.tables.forget(&mut self.totals, *seq, event)?;
+                self.rows.forget(&mut self.totals, *seq, event)?;
             }
             self.put(*seq, Some(event), &change, None)?;
         }
@@ -170,7 +180,7 @@ impl Batch<'_> {
             for (place, age) in ages {
                 let Some(age) = age else { continue };
                 for name in rules.names(source) {
-                    for (at, seq) in self.rows(name, place, 0..=self.now.minus(age).0, left)? {
+                    for (at, seq) in self.agenda(name, place, 0..=self.now.minus(age).0, left)? {
                         left = left.saturating_sub(1);
                         forgotten += u64::from(self.expire(name, place, at, seq, &mut swept)?);
                     }
@@ -198,13 +208,13 @@ impl Batch<'_> {
         match record::expire(&event, &cx) {
             Expiry::Stays => Ok(false),
             Expiry::DropBody => {
-                self.tables.drop_bodies(seq)?;
+                self.rows.drop_bodies(seq)?;
                 self.put(seq, Some(&event), &event.without_body(self.now), None)?;
                 Ok(false)
             },
             Expiry::Forget => {
                 self.dirty = true;
-                self.tables.forget(&mut self.totals, seq, &event)?;
+                self.rows.forget(&mut self.totals, seq, &event)?;
                 if event.state == State::Dead {
                     swept.dead.push(event.id);
                 }
@@ -217,10 +227,10 @@ impl Batch<'_> {
     pub(super) fn note(&mut self, noted: &HashMap<String, Deliveries>) -> Result<(), Failure> {
         for (id, later) in noted {
             let Some((seq, _)) = self.find_named(id)? else { continue };
-            let mut deliveries = tables::deliveries(&self.tables.deliveries, seq)?;
+            let mut deliveries = self.rows.view().deliveries(seq)?;
             deliveries.merge(later.clone());
             self.dirty = true;
-            self.tables.put_deliveries(seq, &deliveries)?;
+            self.rows.put(Key::deliveries(seq), &deliveries)?;
         }
         Ok(())
     }
@@ -233,7 +243,7 @@ impl Batch<'_> {
             answer: None,
             detail: "the process ended while the attempt ran".to_owned(),
         };
-        for source in tables::sources(&self.tables.agenda)? {
+        for source in self.rows.view().sources()? {
             let rules = self.rules;
             let known = rules.configured(&source).and_then(|name| rules.sources.get(name));
             let Some(SourceRules { policy, .. }) = known else {
@@ -246,13 +256,13 @@ impl Batch<'_> {
                 continue;
             };
             let late = self.now.plus(policy.retry.max).0.saturating_add(1);
-            for (at, seq) in self.rows(&source, Place::Queued, late..=u64::MAX, usize::MAX)? {
+            for (at, seq) in self.agenda(&source, Place::Queued, late..=u64::MAX, usize::MAX)? {
                 if let Some(event) = self.resolve(&source, Place::Queued, at, seq)? {
                     // Further off than any back-off: it was set by a clock that was ahead.
                     self.put(seq, Some(&event), &event.due_now(self.now), None)?;
                 }
             }
-            for (at, seq) in self.rows(&source, Place::InFlight, 0..=u64::MAX, usize::MAX)? {
+            for (at, seq) in self.agenda(&source, Place::InFlight, 0..=u64::MAX, usize::MAX)? {
                 let Some(event) = self.resolve(&source, Place::InFlight, at, seq)? else {
                     continue;
                 };
@@ -267,23 +277,14 @@ impl Batch<'_> {
     }
 
     /// Rows of one place of the agenda, oldest first.
-    pub(super) fn rows(
-        &self,
+    pub(super) fn agenda(
+        &mut self,
         source: &str,
         place: Place,
         at: RangeInclusive<u64>,
         limit: usize,
     ) -> Result<Vec<(u64, u64)>, Failure> {
-        let (first, last) = (*at.start(), *at.end());
-        let place = place.number();
-        let range = (source, place, first, 0)..=(source, place, last, u64::MAX);
-        let mut rows = Vec::new();
-        for row in self.tables.agenda.range(range)?.take(limit) {
-            let (key, _) = row?;
-            let (_, _, at, seq) = key.value();
-            rows.push((at, seq));
-        }
-        Ok(rows)
+        Ok(self.rows.agenda(source, place, at.into_inner(), limit)?)
     }
 
     /// The event that a row of the agenda points at. A row that does not match is removed,
@@ -295,7 +296,7 @@ impl Batch<'_> {
         at: u64,
         seq: u64,
     ) -> Result<Option<Event>, Failure> {
-        let found = tables::event(&self.tables.events, seq)?;
+        let found = self.rows.view().event(seq)?;
         if let Some(Ok(event)) = &found
             && event.source() == source
             && Place::of(event) == (place.number(), at)
@@ -303,7 +304,7 @@ impl Batch<'_> {
             return Ok(Some(event.clone()));
         }
         self.dirty = true;
-        self.tables.agenda.remove((source, place.number(), at, seq))?;
+        self.rows.remove(Key::agenda(source, place.number(), at, seq));
         if let Some(label) = Place::label(place.number()) {
             self.totals.lose(source, label);
         }
@@ -335,14 +336,14 @@ impl Batch<'_> {
     }
 
     fn find(&mut self, id: &str) -> Result<Option<(u64, Event)>, Failure> {
-        match self.tables.find(id)? {
+        match self.rows.view().find(id)? {
             Found::Nothing => Ok(None),
             Found::Event(seq, event) => Ok(Some((seq, *event))),
             Found::Damaged(Some(seq)) => Ok(Some((seq, self.hold_damaged(seq, id)?))),
             Found::Damaged(None) => {
                 if let Some((seq, event)) = self.seq_of(id)? {
                     self.dirty = true;
-                    self.tables.put_key(id, seq)?;
+                    self.rows.put(Key::id(id), &seq)?;
                     return Ok(Some((seq, event)));
                 }
                 let seq = self.totals.draw();
@@ -354,7 +355,7 @@ impl Batch<'_> {
     pub(super) fn hold_damaged(&mut self, seq: u64, id: &str) -> Result<Event, Failure> {
         self.dirty = true;
         self.damaged.push(id.to_owned());
-        self.tables.replace_damaged(&mut self.totals, seq, id, self.now)
+        self.rows.replace_damaged(&mut self.totals, seq, id, self.now)
     }
 
     pub(super) fn hold_without_body(&mut self, seq: u64, event: &Event) -> Result<(), Failure> {
@@ -375,10 +376,11 @@ impl Batch<'_> {
 
     /// Looks for the key of a number: a walk over all keys, for a damaged record only.
     pub(super) fn id_of(&self, seq: u64) -> Result<Option<String>, StorageError> {
-        for row in self.tables.keys.iter()? {
+        for row in self.rows.view().range(&Span::ids(""))? {
             let (key, value) = row?;
-            let id = key.value();
-            if super::codec::open::<u64>("keys", id.as_bytes(), value.value()) == Ok(seq) {
+            if let Some(Row::Id(id)) = key.read()
+                && rows::open::<u64>(&key, &value) == Ok(seq)
+            {
                 return Ok(Some(id.to_owned()));
             }
         }
@@ -387,10 +389,10 @@ impl Batch<'_> {
 
     /// Looks for the number of a key: a walk over all events, for a damaged key only.
     fn seq_of(&self, id: &str) -> Result<Option<(u64, Event)>, StorageError> {
-        for row in self.tables.events.iter()? {
-            let (seq, _) = row?;
-            let seq = seq.value();
-            if let Some(Ok(event)) = tables::event(&self.tables.events, seq)?
+        for row in self.rows.view().range(&Span::events())? {
+            let (key, value) = row?;
+            if let Some(Row::Event(seq)) = key.read()
+                && let Ok(event) = rows::open::<Event>(&key, &value)
                 && event.id == id
             {
                 return Ok(Some((seq, event)));
@@ -407,6 +409,6 @@ impl Batch<'_> {
         bytes: Option<Encoded>,
     ) -> Result<(), Failure> {
         self.dirty |= !change.is_none();
-        self.tables.apply(&mut self.totals, seq, before, change, bytes)
+        self.rows.apply(&mut self.totals, seq, before, change, bytes)
     }
 }

@@ -1,213 +1,69 @@
 //! Group commit without a timer: one thread takes what waited while the last sync ran,
-//! lets each verb decide again inside one transaction, commits, and only then replies.
+//! lets each verb decide again, writes the rows of all to the log in one batch, syncs it, and
+//! only then lets readers see them and replies. About once a second, or when much has
+//! gathered, the rows go on to the redb file (see [`checkpoint`]).
 //!
 //! Three lanes, in this order: our own (settlements, takes and the watchdog's question, at
 //! most one for each attempt in flight, one for each source and one: never refused), claims
 //! (bounded: full is answered at once), upkeep (one operation a batch, so that it never holds up
 //! a commit for long).
 //!
-//! When the disk is full the batch is not lost: its claims are answered `Unavailable`, its
-//! settlements are kept, the file is opened anew once there is room, and the first
-//! transaction repeats the settlements and releases the claims, no byte of which was sent.
-//! Any other failure is final: what a failed sync left behind cannot be known, so the store
+//! When the disk is full the batch is not lost: nothing of it is true, so its claims are
+//! answered `Unavailable`; its settlements are kept and done first once there is room. Any
+//! other failure is final: what a failed sync left behind cannot be known, so the store
 //! stops, and the process with it.
 
-use std::collections::HashMap;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
-use crossbeam_channel::{Receiver, select};
-use parking_lot::Mutex;
+use crossbeam_channel::{Receiver, Sender, never, select};
+use parking_lot::{Mutex, RwLock};
 use redb::Database;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::codec::Encoded;
+use super::checkpoint::{self, Job};
 use super::file::Medium;
+use super::layers::{Base, Fronts, Layer, Layers};
+use super::log::{Log, Mark};
+use super::rows::Failure;
 use super::rules::Rules;
-use super::tables::Failure;
 use super::totals::Totals;
-use super::verbs::{Batch, transact};
-use super::{Arrived, Compacted, Deliveries, Health, Swept, Taken, Unavailable};
+use super::verbs::{Batch, decide};
+use super::{Health, Unavailable};
 use crate::config;
-use crate::record::{
-    Act, Arrival, Copy, Label, Meets, Refused, Settled, Settlement, Token, Verdict,
-};
 use crate::telemetry;
 
 mod compact;
 mod lanes;
+mod op;
 
 use compact::Asked;
 pub(super) use lanes::Lanes;
+use op::Noted;
+pub(super) use op::{Op, Reply};
 
 /// Operations in one transaction: bounds how long a claim waits for its batch.
 const BATCH_OPS: usize = 1024;
 /// Bytes of bodies in one transaction, beyond its first.
 const BATCH_BYTES: usize = 8 << 20;
+/// How long rows stay in memory and the log before they go on to the redb file, at least.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+/// The part of `storage.cache` that rows in memory may take before they go on: one in so
+/// many. As much again may be on its way to the file.
+const LAYER_SHARE: usize = 4;
 /// How often a full disk is looked at again.
 const FULL_POLL: Duration = Duration::from_millis(250);
-
-/// Where a verb's answer goes, once its transaction is on disk.
-#[derive(Debug)]
-pub(super) struct Reply<T> {
-    to: Option<oneshot::Sender<Result<T, Unavailable>>>,
-    with: Option<T>,
-}
-
-impl<T> Reply<T> {
-    pub(super) fn new() -> (Self, oneshot::Receiver<Result<T, Unavailable>>) {
-        let (to, receiver) = oneshot::channel();
-        (Self { to: Some(to), with: None }, receiver)
-    }
-
-    fn nobody() -> Self {
-        Self { to: None, with: None }
-    }
-
-    /// Nobody may be waiting any more: what was decided stands all the same.
-    fn send(&mut self, result: Result<(), Unavailable>) {
-        let Some(to) = self.to.take() else { return };
-        drop(to.send(match result {
-            Ok(()) => self.with.take().ok_or(Unavailable::Stopped),
-            // What was decided stays here: it tells what must be released.
-            Err(unavailable) => Err(unavailable),
-        }));
-    }
-}
-
-/// One verb, waiting.
-#[derive(Debug)]
-pub(super) enum Op {
-    Arrive {
-        copy: Copy,
-        payload: Option<Encoded>,
-        reply: Reply<Arrived>,
-    },
-    Settle {
-        id: String,
-        token: Token,
-        settlement: Settlement,
-        reply: Reply<Settled>,
-    },
-    Take {
-        source: String,
-        limit: usize,
-        reply: Reply<Taken>,
-    },
-    Operate {
-        id: String,
-        act: Act,
-        note: String,
-        reply: Reply<Result<Label, Refused>>,
-    },
-    Sweep {
-        reply: Reply<Swept>,
-    },
-    Note {
-        taken: HashMap<String, Deliveries>,
-        reply: Reply<()>,
-    },
-    Alive {
-        reply: Reply<()>,
-    },
-    /// Done after the batch it comes with.
-    Compact {
-        begun: Instant,
-        reply: Reply<Compacted>,
-    },
-    Stop {
-        reply: Reply<()>,
-    },
-}
-
-impl Op {
-    fn apply(&mut self, batch: &mut Batch<'_>, noted: &Noted) -> Result<(), Failure> {
-        match self {
-            Self::Arrive { copy, payload, reply } => {
-                // Encoded again nowhere: a batch is applied once, and not repeated for claims.
-                reply.with = Some(batch.arrive(copy, payload.take())?);
-            },
-            Self::Settle { id, token, settlement, reply } => {
-                reply.with = Some(batch.settle(id, *token, settlement)?);
-            },
-            Self::Take { source, limit, reply } => {
-                reply.with = Some(batch.take_due(source, *limit)?);
-            },
-            Self::Operate { id, act, note, reply } => {
-                reply.with = Some(batch.operate(id, *act, note)?);
-            },
-            Self::Sweep { reply } => reply.with = Some(batch.sweep()?),
-            Self::Note { taken, reply } => {
-                *taken = std::mem::take(&mut *noted.lock());
-                batch.note(taken)?;
-                reply.with = Some(());
-            },
-            Self::Alive { reply } | Self::Stop { reply } => reply.with = Some(()),
-            Self::Compact { .. } => {},
-        }
-        Ok(())
-    }
-
-    fn send(&mut self, result: Result<(), Unavailable>) {
-        match self {
-            Self::Arrive { reply, .. } => reply.send(result),
-            Self::Settle { reply, .. } => reply.send(result),
-            Self::Take { reply, .. } => reply.send(result),
-            Self::Operate { reply, .. } => reply.send(result),
-            Self::Sweep { reply } => reply.send(result),
-            Self::Compact { reply, .. } => reply.send(result),
-            Self::Note { reply, .. } | Self::Alive { reply } | Self::Stop { reply } => {
-                reply.send(result);
-            },
-        }
-    }
-
-    /// What must be done again after the file was opened anew.
-    fn repeat(self) -> Vec<Self> {
-        let release = |id: String, token| {
-            let settlement = Settlement {
-                verdict: Verdict::NotSent,
-                answer: None,
-                detail: "the disk was full when it was claimed".to_owned(),
-            };
-            Self::Settle { id, token, settlement, reply: Reply::nobody() }
-        };
-        match self {
-            Self::Settle { id, token, settlement, .. } => {
-                vec![Self::Settle { id, token, settlement, reply: Reply::nobody() }]
-            },
-            Self::Arrive { reply, .. } => match reply.with.map(|with| with.arrival) {
-                Some(Arrival { id, meets: Meets::Lead(lead), .. }) => {
-                    vec![release(id, lead.token)]
-                },
-                _ => Vec::new(),
-            },
-            Self::Take { reply, .. } => {
-                let taken = reply.with.unwrap_or_default().events;
-                taken.into_iter().map(|event| release(event.id, event.lead.token)).collect()
-            },
-            Self::Operate { .. }
-            | Self::Sweep { .. }
-            | Self::Note { .. }
-            | Self::Alive { .. }
-            | Self::Compact { .. }
-            | Self::Stop { .. } => Vec::new(),
-        }
-    }
-}
-
-/// Deliveries that wait to be written.
-pub(super) type Noted = Mutex<HashMap<String, Deliveries>>;
 
 /// What the writer shares with the readers.
 #[derive(Debug)]
 pub(super) struct Shared {
-    /// The open file; `None` while it is opened anew and after a stop.
-    pub(super) db: ArcSwapOption<Database>,
-    /// The totals as of the last commit.
+    /// All that is durable.
+    pub(super) layers: RwLock<Layers>,
+    /// The totals as of the last batch.
     pub(super) totals: Mutex<Totals>,
     /// Deliveries that wait to be written.
     pub(super) noted: Noted,
@@ -217,14 +73,23 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(db: Database, totals: Totals) -> Self {
+    pub(super) fn new(base: Base, totals: Totals) -> Self {
+        let active = Layer::above(totals.next);
+        let layers = Layers { active, frozen: None, base: Some(Arc::new(base)) };
         Self {
-            db: ArcSwapOption::from_pointee(db),
+            layers: RwLock::new(layers),
             totals: Mutex::new(totals),
             noted: Mutex::default(),
             health: AtomicU8::new(0),
             failed: watch::Sender::new(None),
         }
+    }
+
+    /// The frozen rows are in the file, as `base` has it. Returns what held the file before.
+    pub(super) fn finish_checkpoint(&self, base: Base) -> (Option<Arc<Layer>>, Option<Arc<Base>>) {
+        let base = Arc::new(base);
+        let mut layers = self.layers.write();
+        (layers.frozen.take(), layers.base.replace(base))
     }
 
     pub(super) fn health(&self) -> Health {
@@ -260,6 +125,29 @@ pub(super) struct Writer {
     rules: Arc<Rules>,
     medium: Medium,
     settings: config::Storage,
+    log: Log,
+    fronts: Fronts,
+    /// Rows on their way to the redb file are sent here,
+    jobs: Sender<Job>,
+    /// and what came of it comes back, while some are.
+    done: Receiver<Result<(), Failure>>,
+    under_way: bool,
+    /// What the file says of the log once it has the frozen rows.
+    pending: Option<Mark>,
+    /// Since when the active layer has rows.
+    since: Option<Instant>,
+}
+
+/// Why a batch could not be written.
+enum Stopped {
+    Full(Failure),
+    Failed(String),
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        if failure.is_full() { Self::Full(failure) } else { Self::Failed(failure.to_string()) }
+    }
 }
 
 impl Writer {
@@ -269,53 +157,89 @@ impl Writer {
         rules: Arc<Rules>,
         medium: Medium,
         settings: config::Storage,
+        log: Log,
         claims: usize,
-    ) -> (Lanes, Self) {
+    ) -> io::Result<(Lanes, Self)> {
         let claims_waiting = claims;
         let (own_in, own) = crossbeam_channel::unbounded();
         let (claims_in, claims) = crossbeam_channel::unbounded();
         let (upkeep_in, upkeep) = crossbeam_channel::unbounded();
         let lanes = Lanes { own: own_in, claims: claims_in, upkeep: upkeep_in, claims_waiting };
-        (lanes, Self { own, claims, upkeep, shared, rules, medium, settings })
+        // One at a time is under way.
+        let (jobs, jobs_out) = crossbeam_channel::bounded(1);
+        let (done_in, done) = crossbeam_channel::bounded(1);
+        let readers = Arc::clone(&shared);
+        std::thread::Builder::new()
+            .name("checkpoint".to_owned())
+            .spawn(move || checkpoint::run(&readers, &jobs_out, &done_in))?;
+        let writer = Self {
+            own,
+            claims,
+            upkeep,
+            shared,
+            rules,
+            medium,
+            settings,
+            log,
+            fronts: Fronts::default(),
+            jobs,
+            done,
+            under_way: false,
+            pending: None,
+            since: None,
+        };
+        Ok((lanes, writer))
     }
 
     /// Runs until stopped or failed. A panic here would leave claims unanswered and the
     /// file in doubt: it counts as a failure.
-    pub(super) fn run(self) {
+    pub(super) fn run(mut self) {
         let shared = Arc::clone(&self.shared);
-        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.work()));
+        let ran = catch_unwind(AssertUnwindSafe(|| self.work()));
         shared.set_health(Health::Stopped);
-        let db = shared.db.swap(None);
         match ran {
-            Ok(Ok(())) => close(db),
+            Ok(Ok(())) => self.close(),
             // Not closed: a clean close would vouch for what is in doubt.
             Ok(Err(why)) => fail(&shared, &why),
             Err(_) => fail(&shared, "the writer panicked"),
         }
+        drop(std::mem::take(&mut *shared.layers.write()));
     }
 
-    fn work(&self) -> Result<(), String> {
+    fn work(&mut self) -> Result<(), String> {
         let mut repeat = Vec::new();
         loop {
             let mut ops = self.gather(std::mem::take(&mut repeat));
             let stop = ops.iter().any(|op| matches!(op, Op::Stop { .. }));
             let mut compact = Asked::take(&mut ops);
-            match self.write(&mut ops) {
+            let written = self.write(&mut ops).and_then(|()| {
+                ops.iter_mut().filter(|op| !op.asks_all()).for_each(|op| op.send(Ok(())));
+                // What was written must not be done again.
+                ops.retain(Op::asks_all);
+                if ops.is_empty() && compact.is_none() {
+                    return self.checkpoint_due();
+                }
+                self.checkpoint_all()
+            });
+            match written {
                 Ok(()) => ops.iter_mut().for_each(|op| op.send(Ok(()))),
-                Err(failure) if failure.is_full() => {
+                Err(Stopped::Full(failure)) => {
                     tracing::error!(error = %failure, "the disk is full: claims are refused");
                     self.shared.set_health(Health::DiskFull);
                     if let Some(asked) = compact.take() {
                         asked.refuse(Unavailable::DiskFull);
                     }
                     repeat = self.give_back(ops);
+                    if stop {
+                        return Err("stopped while the disk was full".to_owned());
+                    }
                     self.wait_for_room(&mut repeat)?;
                 },
-                Err(failure) => {
+                Err(Stopped::Failed(why)) => {
                     for op in &mut ops {
                         op.send(Err(Unavailable::Stopped));
                     }
-                    return Err(failure.to_string());
+                    return Err(why);
                 },
             }
             if stop {
@@ -327,16 +251,24 @@ impl Writer {
         }
     }
 
-    /// Waits for an operation and takes what else waits, lane by lane.
+    /// Waits for an operation, or until rows must go on to the file, and takes what else
+    /// waits, lane by lane.
     fn gather(&self, mut ops: Vec<Op>) -> Vec<Op> {
         if ops.is_empty() && self.own.is_empty() && self.claims.is_empty() {
             // A closed lane means that the store was dropped: stop.
             let stop = || Op::Stop { reply: Reply::nobody() };
-            ops.push(select! {
-                recv(self.own) -> op => op.unwrap_or_else(|_| stop()),
-                recv(self.claims) -> op => op.unwrap_or_else(|_| stop()),
-                recv(self.upkeep) -> op => op.unwrap_or_else(|_| stop()),
-            });
+            let due = match self.since {
+                Some(since) if !self.under_way => {
+                    crossbeam_channel::at((since + CHECKPOINT_EVERY).into_std())
+                },
+                _ => never(),
+            };
+            select! {
+                recv(self.own) -> op => ops.push(op.unwrap_or_else(|_| stop())),
+                recv(self.claims) -> op => ops.push(op.unwrap_or_else(|_| stop())),
+                recv(self.upkeep) -> op => ops.push(op.unwrap_or_else(|_| stop())),
+                recv(due) -> _ => {},
+            }
         }
         ops.extend(self.own.try_iter());
         let mut bytes: usize = 0;
@@ -351,19 +283,103 @@ impl Writer {
         ops
     }
 
-    /// One transaction. Replies are filled in, not sent.
-    fn write(&self, ops: &mut [Op]) -> Result<(), Failure> {
-        let db = self.shared.db.load_full().ok_or(Failure::Nothing)?;
-        let mut txn = db.begin_write()?;
-        txn.set_two_phase_commit(self.settings.two_phase);
-        let before = self.shared.totals.lock().clone();
+    /// Writes one batch to the log. Replies are filled in, not sent.
+    fn write(&mut self, ops: &mut [Op]) -> Result<(), Stopped> {
+        if ops.is_empty() {
+            return Ok(());
+        }
         let begun = Instant::now();
-        let totals = transact(txn, &self.rules, before, |batch| {
-            ops.iter_mut().try_for_each(|op| op.apply(batch, &self.shared.noted))
-        })?;
+        let shared = Arc::clone(&self.shared);
+        let written = self.decide_and_log(|batch| {
+            ops.iter_mut().try_for_each(|op| op.apply(batch, &shared.noted))
+        });
+        if let Err(failure) = written {
+            // What was seen of the rows that were to be removed is not so.
+            self.fronts.forget();
+            return Err(failure.into());
+        }
         telemetry::committed(begun.elapsed(), ops.len());
-        *self.shared.totals.lock() = totals;
         Ok(())
+    }
+
+    fn decide_and_log(
+        &mut self,
+        verbs: impl FnOnce(&mut Batch<'_>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let before = self.shared.totals.lock().clone();
+        let decided = {
+            let layers = self.shared.layers.read();
+            let view = layers.view().ok_or(Failure::Nothing)?;
+            decide(view, &mut self.fronts, &self.rules, before, verbs)?
+        };
+        if let Some(rows) = &decided.rows {
+            self.log.append(rows)?;
+        }
+        decided.tell();
+        if let Some(rows) = decided.rows {
+            self.shared.layers.write().active.merge(rows);
+            self.since.get_or_insert_with(Instant::now);
+        }
+        *self.shared.totals.lock() = decided.totals;
+        Ok(())
+    }
+
+    /// Sends the active rows on to the redb file, if they are many or old. While others are
+    /// on their way, few may stay and many must wait: that bounds memory and the log.
+    fn checkpoint_due(&mut self) -> Result<(), Stopped> {
+        self.receive(false)?;
+        let many = self.shared.layers.read().active.bytes() > self.settings.cache / LAYER_SHARE;
+        let old = self.since.is_some_and(|since| since.elapsed() >= CHECKPOINT_EVERY);
+        if many {
+            self.receive(true)?;
+        }
+        if (many || old) && !self.under_way {
+            self.send_active()?;
+        }
+        Ok(())
+    }
+
+    /// Has everything brought to the redb file, and waits for it.
+    fn checkpoint_all(&mut self) -> Result<(), Stopped> {
+        self.receive(true)?;
+        if self.since.is_some() {
+            self.send_active()?;
+        }
+        self.receive(true)
+    }
+
+    fn send_active(&mut self) -> Result<(), Stopped> {
+        let mark = self.log.mark();
+        let floor = self.shared.totals.lock().next;
+        let job = {
+            let mut layers = self.shared.layers.write();
+            let base = layers.base.clone().ok_or(Failure::Nothing)?;
+            let rows = Arc::new(std::mem::replace(&mut layers.active, Layer::above(floor)));
+            layers.frozen = Some(Arc::clone(&rows));
+            Job { base, rows, mark }
+        };
+        self.log.turn();
+        self.since = None;
+        (self.pending, self.under_way) = (Some(mark), true);
+        self.jobs.send(job).map_err(|_| Stopped::Failed("no checkpoints are made".to_owned()))
+    }
+
+    /// Learns what came of the rows that are on their way; `wait`s for it, if there are some.
+    fn receive(&mut self, wait: bool) -> Result<(), Stopped> {
+        if !self.under_way {
+            return Ok(());
+        }
+        let result = if wait { self.done.recv().ok() } else { self.done.try_recv().ok() };
+        match result {
+            Some(result) => {
+                self.under_way = false;
+                result?;
+                self.pending = None;
+                Ok(())
+            },
+            None if wait => Err(Stopped::Failed("no checkpoints are made".to_owned())),
+            None => Ok(()),
+        }
     }
 
     /// Answers a batch that could not be written; what must be repeated comes back.
@@ -384,8 +400,12 @@ impl Writer {
 
     /// Answers what comes until the file could be opened anew. Our own settlements are
     /// kept and repeated.
-    fn wait_for_room(&self, repeat: &mut Vec<Op>) -> Result<(), String> {
-        self.drop_database()?;
+    fn wait_for_room(&mut self, repeat: &mut Vec<Op>) -> Result<(), String> {
+        // A log that is full may come while rows are on their way.
+        if let Err(Stopped::Failed(why)) = self.receive(true) {
+            return Err(why);
+        }
+        drop(self.take_database().map_err(|_| "a read did not end within ten seconds")?);
         loop {
             std::thread::sleep(FULL_POLL);
             repeat.extend(self.give_back(self.own.try_iter().collect()));
@@ -399,71 +419,77 @@ impl Writer {
             if self.medium.free().is_some_and(|free| free < self.settings.reserve) {
                 continue;
             }
-            let db = match self.medium.reopen(&self.settings, &(Arc::new(|_| {}) as _)) {
-                Ok(db) => db,
-                Err(error) if error.is_full() => continue,
-                Err(error) => return Err(error.to_string()),
-            };
-            *self.shared.totals.lock() =
-                super::mend::read_totals(&db).map_err(|error| error.to_string())?;
-            if let Err(error) = self.probe(&db) {
-                if error.is_full() {
-                    continue;
-                }
-                return Err(error.to_string());
+            match self.go_on() {
+                Ok(()) => break,
+                Err(Stopped::Full(error)) => tracing::debug!(error = %error, "still full"),
+                Err(Stopped::Failed(why)) => return Err(why),
             }
-            self.shared.db.store(Some(Arc::new(db)));
-            self.shared.set_health(Health::Ready);
-            tracing::info!("there is room again: the store takes claims");
-            return Ok(());
+            drop(self.take_database().map_err(|_| "a read did not end within ten seconds")?);
         }
-    }
-
-    /// Writes a transaction that says nothing new: is there room?
-    fn probe(&self, db: &Database) -> Result<(), Failure> {
-        let totals = self.shared.totals.lock().clone();
-        let mut txn = db.begin_write()?;
-        txn.set_two_phase_commit(self.settings.two_phase);
-        drop(transact(txn, &self.rules, totals, |batch| {
-            batch.touch();
-            Ok(())
-        })?);
+        self.shared.set_health(Health::Ready);
+        tracing::info!("there is room again: the store takes claims");
         Ok(())
     }
 
-    /// Lets go of the file.
-    fn drop_database(&self) -> Result<(), String> {
-        match self.take_database() {
-            Ok(db) => {
-                drop(db);
-                Ok(())
+    /// Opens the file anew, writes what was on its way to it, and a batch that says nothing
+    /// new: is there room?
+    fn go_on(&mut self) -> Result<(), Stopped> {
+        let db = match self.medium.reopen(&self.settings, &(Arc::new(|_| {}) as _)) {
+            Ok(db) => Arc::new(db),
+            Err(error) if error.is_full() => {
+                return Err(Stopped::Full(Failure::Log(io::ErrorKind::StorageFull.into())));
             },
-            Err(_) => Err("a read did not end within ten seconds".to_owned()),
-        }
+            Err(error) => return Err(Stopped::Failed(error.to_string())),
+        };
+        let frozen = self.shared.layers.read().frozen.clone();
+        let base = match (self.pending, frozen) {
+            (Some(mark), Some(rows)) => checkpoint::write(db, &[&rows], mark)?,
+            _ => Base::new(db)?,
+        };
+        drop(self.shared.finish_checkpoint(base));
+        self.pending = None;
+        self.decide_and_log(|batch| {
+            batch.touch();
+            Ok(())
+        })?;
+        Ok(())
     }
 
     /// Takes the file from the readers; waits for them, whose reads are short. Gives back
     /// what is still read after ten seconds.
-    fn take_database(&self) -> Result<Option<Database>, Arc<Database>> {
-        let Some(mut db) = self.shared.db.swap(None) else { return Ok(None) };
+    fn take_database(&self) -> Result<Option<Database>, Arc<Base>> {
+        let Some(mut base) = self.shared.layers.write().base.take() else { return Ok(None) };
         for _ in 0..1000 {
-            match Arc::try_unwrap(db) {
-                Ok(db) => return Ok(Some(db)),
-                Err(still_read) => db = still_read,
+            match Arc::try_unwrap(base) {
+                Ok(Base { db, rows }) => {
+                    drop(rows);
+                    // Nobody else has it while no rows are on their way.
+                    return Ok(Arc::into_inner(db));
+                },
+                Err(still_read) => base = still_read,
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        Err(db)
+        Err(base)
     }
-}
 
-fn close(db: Option<Arc<Database>>) {
-    let Some(db) = db.and_then(Arc::into_inner) else {
-        tracing::warn!("the file was still read when it was closed: the next start repairs it");
-        return;
-    };
-    if let Err(error) = db.close() {
-        tracing::error!(%error, "the file could not be closed cleanly");
+    /// Closes the file: it has everything, and needs no log.
+    fn close(&self) {
+        let base = self.shared.layers.read().base.clone();
+        let mark = Mark { open: false, ..self.log.mark() };
+        let closed = base.map(|base| checkpoint::write(Arc::clone(&base.db), &[], mark));
+        if let Some(Err(error)) = closed {
+            tracing::error!(%error, "the file could not be closed cleanly");
+            return;
+        }
+        drop(closed);
+        let Ok(Some(db)) = self.take_database() else {
+            tracing::warn!("the file was still read when it was closed: the next start repairs it");
+            return;
+        };
+        if let Err(error) = db.close() {
+            tracing::error!(%error, "the file could not be closed cleanly");
+        }
     }
 }
 

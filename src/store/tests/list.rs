@@ -245,9 +245,11 @@ async fn a_record_that_cannot_be_read_is_listed_as_held() {
     let db = Database::open(settings(&dir).path).unwrap();
     let txn = db.begin_write().unwrap();
     {
-        let mut events = txn.open_table(tables::EVENTS).unwrap();
-        let first = events.first().unwrap().unwrap().0.value();
-        events.insert(first, b"rot".as_slice()).unwrap();
+        let mut rows = txn.open_table(layers::ROWS).unwrap();
+        let first = rows::Span::events().first;
+        let first =
+            rows.range(first.bytes()..).unwrap().next().unwrap().unwrap().0.value().to_vec();
+        rows.insert(first.as_slice(), b"rot".as_slice()).unwrap();
     }
     txn.commit().unwrap();
     drop(db);

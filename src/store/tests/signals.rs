@@ -71,8 +71,8 @@ async fn what_is_saved_of_a_damaged_file_still_knows_its_runs_and_its_key_rules(
     drop(store);
 
     let (path, saved) = (settings(&dir).path, dir.path().join("saved"));
-    let from = ::redb::Database::open(&path).unwrap();
-    let to = file::make(&saved, &settings(&dir)).unwrap();
+    let from = Arc::new(::redb::Database::open(&path).unwrap());
+    let to = Arc::new(file::make(&saved, &settings(&dir)).unwrap());
     mend::save_readable(&from, &to).unwrap();
     assert_eq!(key_rules_of(&to), key_rules_of(&from));
     assert!(!key_rules_of(&from).is_empty());
@@ -86,11 +86,11 @@ async fn what_is_saved_of_a_damaged_file_still_knows_its_runs_and_its_key_rules(
     store.close().await;
 }
 
-fn key_rules_of(db: &::redb::Database) -> Vec<(String, Vec<u8>)> {
-    let meta = db.begin_read().unwrap().open_table(tables::META).unwrap();
-    let rows = meta.range(key_rules::PREFIX..).unwrap().map(Result::unwrap);
-    let rows = rows.map(|(name, value)| (name.value().to_owned(), value.value().to_vec()));
-    rows.filter(|(name, _)| name.starts_with(key_rules::PREFIX)).collect()
+fn key_rules_of(db: &::redb::Database) -> Vec<(rows::Key, Vec<u8>)> {
+    let base = layers::BaseRows::read(&db.begin_read().unwrap()).unwrap();
+    let rows = layers::View::of(&base).range(&rows::Span::meta()).unwrap().map(Result::unwrap);
+    let rules = |(key, _): &(rows::Key, Vec<u8>)| matches!(key.read(), Some(rows::Row::Meta(name)) if name.starts_with(key_rules::PREFIX));
+    rows.filter(rules).collect()
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@ use redb::CompactionError;
 use tokio::time::Instant;
 
 use super::{Op, Reply, Shared, Writer, number};
-use crate::store::tables::is_no_space;
+use crate::store::layers::Base;
+use crate::store::rows::is_no_space;
 use crate::store::{Compacted, Health, Unavailable};
 
 /// A compaction that was asked for, and since when nothing is claimed.
@@ -57,13 +58,13 @@ impl Shared {
 impl Writer {
     /// Compacts the file. `later` gets what came meanwhile and must be done next. A failure
     /// is what a failed commit is: a full disk is waited out, anything else stops the store.
-    pub(super) fn compact(&self, mut asked: Asked, later: &mut Vec<Op>) -> Result<(), String> {
+    pub(super) fn compact(&mut self, mut asked: Asked, later: &mut Vec<Op>) -> Result<(), String> {
         self.turn_away(later);
         let mut db = match self.take_database() {
             Ok(Some(db)) => db,
             Ok(None) => return Err("there is no file to compact".to_owned()),
             Err(still_read) => {
-                self.shared.db.store(Some(still_read));
+                self.shared.layers.write().base = Some(still_read);
                 self.shared.end_compacting();
                 asked.refuse(Unavailable::Reading);
                 return Ok(());
@@ -92,7 +93,8 @@ impl Writer {
             // It looked before it touched anything.
             Err(error) => tracing::error!(%error, "the file cannot be compacted"),
         }
-        self.shared.db.store(Some(db.into()));
+        let base = Base::new(db.into()).map_err(|error| error.to_string())?;
+        self.shared.layers.write().base = Some(base.into());
         self.shared.end_compacting();
         let paused = asked.begun.elapsed();
         tracing::info!(before, after, paused_ms = paused.as_millis(), "compacted the file");

@@ -25,6 +25,8 @@ async fn during_a_compaction_claims_are_refused_and_settlements_wait() {
     else {
         panic!("a first copy leads");
     };
+    // All is in the file: what waits at the gate is the compaction itself.
+    assert_eq!(store.check(), Ok(Vec::new()));
     disk.close_gate();
     let compacting = Arc::clone(&store);
     let compacting = tokio::spawn(async move { compacting.compact().await });

@@ -12,7 +12,7 @@ use fastrand::Rng;
 use oncegate::clock::Clock;
 use oncegate::store::Store as _;
 
-use super::disk::Disk;
+use super::disk::{Disk, Image};
 use super::image::Cutter;
 use super::script::{self, Run};
 use super::world;
@@ -61,7 +61,7 @@ fn cut_everywhere(run: &Run, images: usize, lies: u8) -> Found {
     let done = AtomicUsize::new(0);
     let one = |thread: u64| {
         let runtime = runtime();
-        let mut cutter = Cutter::new(&run.log, Vec::new(), lies);
+        let mut cutter = Cutter::new(&run.log, Image::default(), lies);
         let mut violations = Vec::new();
         let first = first_acknowledged(run);
         let positions = run.log.len() + 1 - first;
@@ -76,9 +76,12 @@ fn cut_everywhere(run: &Run, images: usize, lies: u8) -> Found {
             let found = runtime.block_on(examine(run, cut, seed, bytes.clone()));
             done.fetch_add(1, Ordering::Relaxed);
             if let Some(violation) = found {
-                let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cut-{cut}-{seed}"));
+                let kept =
+                    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cut-{cut}-{seed}.0"));
                 if lies == 0 && violations.len() < 5 {
-                    std::fs::write(&kept, &bytes).unwrap();
+                    for (file, bytes) in bytes.iter().enumerate() {
+                        std::fs::write(kept.with_extension(file.to_string()), bytes).unwrap();
+                    }
                 }
                 violations
                     .push(format!("cut {cut}, seed {seed} ({}): {violation}", kept.display()));
@@ -100,7 +103,7 @@ fn first_acknowledged(run: &Run) -> usize {
 }
 
 /// Opens an image and looks at all of it; for some, after a second cut while it is opened.
-async fn examine(run: &Run, cut: usize, seed: u64, bytes: Vec<u8>) -> Option<String> {
+async fn examine(run: &Run, cut: usize, seed: u64, bytes: Image) -> Option<String> {
     let disk = Disk::new(bytes.clone());
     let clock = Arc::new(Clock::still(run.end));
     let store = match world::open(&disk, &clock) {

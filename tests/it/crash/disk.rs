@@ -1,4 +1,4 @@
-//! A disk in memory that writes down everything asked of it, and fails when told to.
+//! A disk in memory, with the redb file and both of the log, that writes down everything asked of it, and fails when told to.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -7,9 +7,19 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use oncegate::store::Medium;
 use redb::{Builder, Database, DatabaseError, StorageBackend};
 
-/// One thing the store asked of the disk.
+/// The bytes of the redb file and of the two of the log.
+pub(super) type Image = [Vec<u8>; 3];
+
+/// One thing the store asked of one of the files.
 #[derive(Clone, Debug)]
-pub(super) enum Op {
+pub(super) struct Op {
+    pub(super) file: usize,
+    pub(super) what: What,
+}
+
+/// What was asked.
+#[derive(Clone, Debug)]
+pub(super) enum What {
     Write { at: usize, bytes: Arc<[u8]> },
     SetLen(usize),
     Sync,
@@ -43,7 +53,7 @@ pub(super) struct Disk(Arc<(Mutex<State>, Condvar)>);
 
 #[derive(Default)]
 struct State {
-    bytes: Vec<u8>,
+    files: Image,
     log: Vec<Op>,
     /// Operations `from..to` fail.
     fault: Option<(usize, usize, Fault)>,
@@ -60,9 +70,9 @@ impl fmt::Debug for Disk {
 }
 
 impl Disk {
-    pub(super) fn new(bytes: Vec<u8>) -> Self {
+    pub(super) fn new(image: Image) -> Self {
         let disk = Self::default();
-        disk.state().bytes = bytes;
+        disk.state().files = image;
         disk
     }
 
@@ -80,8 +90,8 @@ impl Disk {
         self.state().log.clone()
     }
 
-    pub(super) fn bytes(&self) -> Vec<u8> {
-        self.state().bytes.clone()
+    pub(super) fn image(&self) -> Image {
+        self.state().files.clone()
     }
 
     /// The operations numbered `from..to` fail; others work.
@@ -110,25 +120,33 @@ impl Disk {
 
     /// The disk as what a store lives on.
     pub(super) fn medium(&self) -> Medium {
-        let disk = self.clone();
-        Medium::Custom(Arc::new(move |builder: &Builder| disk.open(builder)))
+        let (file, log) = (self.clone(), self.clone());
+        Medium::Custom {
+            file: Arc::new(move |builder: &Builder| file.open(builder)),
+            log: Arc::new(move |n| Ok(Box::new(log.handle(n + 1)))),
+        }
+    }
+
+    fn handle(&self, file: usize) -> Handle {
+        let cycle = self.state().cycle;
+        Handle { disk: self.clone(), file, cycle }
     }
 
     pub(super) fn open(&self, builder: &Builder) -> Result<Database, DatabaseError> {
-        let cycle = self.state().cycle;
-        builder.create_with_backend(Handle { disk: self.clone(), cycle })
+        builder.create_with_backend(self.handle(0))
     }
 }
 
 #[derive(Debug)]
 struct Handle {
     disk: Disk,
+    file: usize,
     cycle: u32,
 }
 
 impl Handle {
     /// Records `op` and does it, or as much of it as the fault lets through.
-    fn act(&self, op: Op) -> io::Result<()> {
+    fn act(&self, op: What) -> io::Result<()> {
         let mut state = self.disk.state();
         while let Some(waits) = &mut state.gate {
             *waits = true;
@@ -141,51 +159,53 @@ impl Handle {
         let fault = state.fault.filter(|(from, to, _)| (*from..*to).contains(&number)).map(|f| f.2);
         let done = match (fault, op) {
             (None, op) => Some(op),
-            (Some(Fault::Short | Fault::ShortEnospc), Op::Write { at, bytes }) => {
-                Some(Op::Write { at, bytes: bytes[..bytes.len() / 2].into() })
+            (Some(Fault::Short | Fault::ShortEnospc), What::Write { at, bytes }) => {
+                Some(What::Write { at, bytes: bytes[..bytes.len() / 2].into() })
             },
             _ => None,
         };
         // What failed is recorded as a write of nothing, so that numbers go on.
-        let done = done.unwrap_or(Op::Write { at: 0, bytes: [].into() });
+        let done = done.unwrap_or(What::Write { at: 0, bytes: [].into() });
+        let stored = &mut state.files[self.file];
         match &done {
-            Op::Write { at, bytes } => {
+            What::Write { at, bytes } => {
                 let to = at + bytes.len();
-                if state.bytes.len() < to {
-                    state.bytes.resize(to, 0);
+                if stored.len() < to {
+                    stored.resize(to, 0);
                 }
-                state.bytes[*at..to].copy_from_slice(bytes);
+                stored[*at..to].copy_from_slice(bytes);
             },
-            Op::SetLen(len) => state.bytes.resize(*len, 0),
-            Op::Sync => {},
+            What::SetLen(len) => stored.resize(*len, 0),
+            What::Sync => {},
         }
-        state.log.push(done);
+        state.log.push(Op { file: self.file, what: done });
         fault.map_or(Ok(()), |fault| Err(fault.error()))
     }
 }
 
 impl StorageBackend for Handle {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.disk.state().bytes.len() as u64)
+        Ok(self.disk.state().files[self.file].len() as u64)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let state = self.disk.state();
         let from = usize::try_from(offset).unwrap();
-        let stored = from.checked_add(out.len()).and_then(|to| state.bytes.get(from..to));
+        let stored =
+            from.checked_add(out.len()).and_then(|to| state.files[self.file].get(from..to));
         out.copy_from_slice(stored.ok_or(ErrorKind::UnexpectedEof)?);
         Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.act(Op::SetLen(usize::try_from(len).unwrap()))
+        self.act(What::SetLen(usize::try_from(len).unwrap()))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.act(Op::Sync)
+        self.act(What::Sync)
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.act(Op::Write { at: usize::try_from(offset).unwrap(), bytes: data.into() })
+        self.act(What::Write { at: usize::try_from(offset).unwrap(), bytes: data.into() })
     }
 }

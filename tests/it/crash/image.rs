@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-use super::disk::Op;
+use super::disk::{Image, Op, What};
 
 /// What a disk writes at once or not at all, in bytes.
 const SECTOR: usize = 512;
@@ -10,33 +10,51 @@ const SECTOR: usize = 512;
 /// Walks along a log and makes the images of cuts.
 pub(super) struct Cutter<'a> {
     log: &'a [Op],
-    /// What is on the disk for sure: everything before the last sync.
-    base: Vec<u8>,
-    /// How much of the log `base` holds.
-    synced: usize,
+    /// What is on the disk for sure: of each file, everything before its last sync.
+    base: Image,
+    /// How much of the log was looked at.
+    seen: usize,
+    /// What was asked since the last sync of the file it was asked of.
+    unsynced: Vec<&'a Op>,
     /// Each sync may have done nothing, with this chance in percent.
     lies: u8,
     draws: Rng,
 }
 
 impl<'a> Cutter<'a> {
-    pub(super) fn new(log: &'a [Op], start: Vec<u8>, lies: u8) -> Self {
-        Self { log, base: start, synced: 0, lies, draws: Rng::with_seed(7) }
+    pub(super) fn new(log: &'a [Op], start: Image, lies: u8) -> Self {
+        let unsynced = Vec::new();
+        Self { log, base: start, seen: 0, unsynced, lies, draws: Rng::with_seed(7) }
+    }
+
+    /// What is left if all that was not synced is lost.
+    pub(super) fn synced(mut self) -> Image {
+        self.advance(self.log.len());
+        self.base
+    }
+
+    fn advance(&mut self, cut: usize) {
+        for op in self.log.iter().take(cut).skip(self.seen) {
+            if !matches!(op.what, What::Sync) {
+                self.unsynced.push(op);
+            } else if self.draws.u8(0..100) >= self.lies {
+                let (synced, rest) = self.unsynced.iter().partition(|it| it.file == op.file);
+                self.unsynced = rest;
+                let synced: Vec<&Op> = synced;
+                for op in synced {
+                    apply(&mut self.base, op);
+                }
+            }
+        }
+        self.seen = cut;
     }
 
     /// An image of a cut after the first `cut` operations; cuts must not go back.
-    pub(super) fn image(&mut self, cut: usize, seed: u64) -> Vec<u8> {
-        for (at, op) in self.log.iter().enumerate().take(cut).skip(self.synced) {
-            if matches!(op, Op::Sync) && self.draws.u8(0..100) >= self.lies {
-                for op in &self.log[self.synced..at] {
-                    apply(&mut self.base, op);
-                }
-                self.synced = at + 1;
-            }
-        }
+    pub(super) fn image(&mut self, cut: usize, seed: u64) -> Image {
+        self.advance(cut);
         let mut rng = Rng::with_seed(seed);
         let mut image = self.base.clone();
-        let mut left: Vec<&Op> = self.log[self.synced..cut].iter().collect();
+        let mut left = self.unsynced.clone();
         if rng.u8(0..3) == 0 {
             rng.shuffle(&mut left);
         }
@@ -47,22 +65,23 @@ impl<'a> Cutter<'a> {
             if rng.u8(0..100) >= kept {
                 continue;
             }
-            match op {
-                Op::Write { at, bytes } if rng.u8(0..100) < torn => {
-                    tear(&mut image, *at, bytes, &mut rng);
+            match &op.what {
+                What::Write { at, bytes } if rng.u8(0..100) < torn => {
+                    tear(&mut image[op.file], *at, bytes, &mut rng);
                 },
-                op => apply(&mut image, op),
+                _ => apply(&mut image, op),
             }
         }
         image
     }
 }
 
-fn apply(image: &mut Vec<u8>, op: &Op) {
-    match op {
-        Op::Write { at, bytes } => put(image, *at, bytes),
-        Op::SetLen(len) => image.resize(*len, 0),
-        Op::Sync => {},
+fn apply(image: &mut Image, op: &Op) {
+    let file = &mut image[op.file];
+    match &op.what {
+        What::Write { at, bytes } => put(file, *at, bytes),
+        What::SetLen(len) => file.resize(*len, 0),
+        What::Sync => {},
     }
 }
 

@@ -53,8 +53,9 @@ pub(super) fn open(disk: &Disk, clock: &Arc<Clock>) -> Result<RedbStore, OpenErr
 }
 
 pub(super) fn open_on(medium: Medium, clock: &Arc<Clock>) -> Result<RedbStore, OpenError> {
+    // So small that rows go on to the file in the midst of everything.
     let settings =
-        config::Storage { path: PathBuf::new(), cache: 8 << 20, reserve: 0, two_phase: false };
+        config::Storage { path: PathBuf::new(), cache: 256 << 10, reserve: 0, two_phase: false };
     let sources = policies().into_iter().map(|(name, policy)| (name, policy.into())).collect();
     RedbStore::open(medium, &settings, sources, Arc::clone(clock))
 }

@@ -13,7 +13,7 @@ use super::child::{Gateway, Plan, SOON, Site, until};
 use super::load::{Got, Load, Sent};
 use super::{LAST, drained, runtime, stories};
 
-const SIZE: &str = "24m";
+const SIZE: &str = "64m";
 const CALM: Script = Script { seed: 0, fails: 0, hangs_up: 0, slow: 100, too_slow: 0 };
 const PLANS: [Plan; 2] = [
     Plan { provider: "stripe", mode: "proxy", on_unknown: "redeliver" },
@@ -26,10 +26,11 @@ const BACK: Duration = Duration::from_secs(10);
 fn below_the_reserve_new_events_are_refused_and_all_else_goes_on() {
     let Some(disk) = Disk::mount() else { return };
     runtime().block_on(async {
-        let run = Run::start(&disk, "2MiB").await;
+        // Room for what goes on to the file at once, and for the log: `storage.cache` is 16 MiB.
+        let run = Run::start(&disk, "16MiB").await;
         run.load.send(300);
         run.some_are_acknowledged(100).await;
-        disk.fill_but(3 << 19);
+        disk.fill_but(12 << 20);
         run.is_not_ready("disk low").await;
         let low = Instant::now();
         let before = run.load.log();

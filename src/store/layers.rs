@@ -1,0 +1,335 @@
+//! What is durable in the log and not yet in the redb file: rows in memory, over the file.
+//!
+//! ```text
+//! what the batch wrote      only the writer sees it
+//! active                    in the log, synced; grows with each batch
+//! frozen                    the same, being written to the file; `None` most of the time
+//! base                      the redb file as of its last checkpoint
+//! ```
+//!
+//! A row is what the uppermost of them says. Readers hold the lock for a few lookups; who
+//! walks over much has everything written to the file first and reads `base` alone.
+
+use std::collections::{BTreeMap, HashMap, btree_map};
+use std::fmt;
+use std::iter::Peekable;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use redb::{
+    AccessGuard, Database, Range, ReadOnlyTable, ReadTransaction, ReadableDatabase as _,
+    StorageError, TableDefinition, TableError,
+};
+
+use super::rows::{Failure, Key, Span};
+
+pub(super) type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
+
+/// The keys. Apart from the events, so that no one damaged page can take both an event and
+/// what would tell that it is missing.
+pub(super) const KEYS: Definition = TableDefinition::new("keys");
+/// All other rows.
+pub(super) const ROWS: Definition = TableDefinition::new("rows");
+
+/// What a row costs in memory beside its bytes, about.
+const ROW_COST: usize = 96;
+
+/// Rows that were written, and rows that were removed (`None`).
+#[derive(Debug, Default)]
+pub(super) struct Layer {
+    rows: BTreeMap<Key, Option<Vec<u8>>>,
+    bytes: usize,
+    /// Events with numbers above this one have no row below this layer.
+    floor: Option<u64>,
+}
+
+impl Layer {
+    /// A layer whose own events have numbers above `floor`.
+    pub(super) fn above(floor: u64) -> Self {
+        Self { floor: Some(floor), ..Self::default() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Memory taken, in bytes, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn rows(&self) -> impl Iterator<Item = (&Key, Option<&[u8]>)> {
+        self.rows.iter().map(|(key, value)| (key, value.as_deref()))
+    }
+
+    pub(super) fn put(&mut self, key: Key, value: Option<Vec<u8>>) {
+        let cost = cost(&key, value.as_ref());
+        let replaced = match self.rows.entry(key) {
+            btree_map::Entry::Vacant(entry) => {
+                entry.insert(value);
+                0
+            },
+            btree_map::Entry::Occupied(mut entry) => {
+                let old = entry.insert(value);
+                self::cost(entry.key(), old.as_ref())
+            },
+        };
+        self.bytes = self.bytes.saturating_add(cost).saturating_sub(replaced);
+    }
+
+    /// Adds what was written later.
+    pub(super) fn merge(&mut self, later: Self) {
+        for (key, value) in later.rows {
+            let born_here = self.floor.is_some_and(|floor| key.seq().is_some_and(|it| it > floor));
+            if value.is_some() || !born_here {
+                self.put(key, value);
+            } else if let Some(old) = self.rows.remove(&key) {
+                // Nothing is below: the row need not be removed there.
+                self.bytes = self.bytes.saturating_sub(cost(&key, old.as_ref()));
+            }
+        }
+    }
+}
+
+fn cost(key: &Key, value: Option<&Vec<u8>>) -> usize {
+    ROW_COST + key.bytes().len() + value.map_or(0, Vec::len)
+}
+
+/// The rows of the redb file, as of one commit.
+pub(super) struct BaseRows {
+    keys: BaseTable,
+    rows: BaseTable,
+}
+
+type BaseTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
+type BaseRange<'a> = Range<'a, &'static [u8], &'static [u8]>;
+
+impl BaseRows {
+    pub(super) fn read(txn: &ReadTransaction) -> Result<Self, TableError> {
+        Ok(Self { keys: txn.open_table(KEYS)?, rows: txn.open_table(ROWS)? })
+    }
+
+    fn table(&self, key: &Key) -> &BaseTable {
+        if key.is_id() { &self.keys } else { &self.rows }
+    }
+
+    pub(super) fn range(&self, span: &Span) -> Result<BaseRange<'_>, StorageError> {
+        let (first, last) = (span.first.bytes(), span.last.bytes());
+        self.table(&span.first).range::<&[u8]>(first..=last)
+    }
+}
+
+/// The redb file as of one commit.
+pub(super) struct Base {
+    pub(super) db: Arc<Database>,
+    pub(super) rows: BaseRows,
+}
+
+impl fmt::Debug for Base {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Base").finish_non_exhaustive()
+    }
+}
+
+impl Base {
+    pub(super) fn new(db: Arc<Database>) -> Result<Self, Failure> {
+        let rows = BaseRows::read(&db.begin_read()?)?;
+        Ok(Self { db, rows })
+    }
+
+    pub(super) fn view(&self) -> View<'_> {
+        View::of(&self.rows)
+    }
+}
+
+/// What readers and the writer share.
+#[derive(Debug, Default)]
+pub(super) struct Layers {
+    pub(super) active: Layer,
+    pub(super) frozen: Option<Arc<Layer>>,
+    /// `None` while the file is opened anew or compacted, and after a stop.
+    pub(super) base: Option<Arc<Base>>,
+}
+
+impl Layers {
+    pub(super) fn view(&self) -> Option<View<'_>> {
+        let base = self.base.as_deref()?;
+        let layers = [Some(&self.active), self.frozen.as_deref(), None];
+        Some(View { layers, base: &base.rows })
+    }
+}
+
+/// Layers over the file, as of one moment.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    /// The uppermost first.
+    layers: [Option<&'a Layer>; 3],
+    base: &'a BaseRows,
+}
+
+impl fmt::Debug for View<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View").finish_non_exhaustive()
+    }
+}
+
+impl<'a> View<'a> {
+    /// The file alone.
+    pub(super) fn of(base: &'a BaseRows) -> Self {
+        Self { layers: [None; 3], base }
+    }
+
+    /// The same under one more layer.
+    pub(super) fn under<'b>(&self, top: &'b Layer) -> View<'b>
+    where
+        'a: 'b,
+    {
+        let [first, second, _] = self.layers;
+        View { layers: [Some(top), first, second], base: self.base }
+    }
+
+    /// Reads a row.
+    pub(super) fn get<T>(
+        &self,
+        key: &Key,
+        read: impl FnOnce(&[u8]) -> T,
+    ) -> Result<Option<T>, StorageError> {
+        for layer in self.layers.iter().flatten() {
+            if let Some(value) = layer.rows.get(key) {
+                return Ok(value.as_deref().map(read));
+            }
+        }
+        Ok(self.base.table(key).get(key.bytes())?.map(|stored| read(stored.value())))
+    }
+
+    /// Walks over a span, in the order of the keys.
+    pub(super) fn range(&self, span: &Span) -> Result<Walk<'a>, StorageError> {
+        if span.first > span.last {
+            return Ok(Walk { layers: [const { None }; 3], base: None });
+        }
+        let bounds = || (Bound::Included(&span.first), Bound::Included(&span.last));
+        let layers = self
+            .layers
+            .map(|layer| layer.map(|layer| layer.rows.range::<Key, _>(bounds()).peekable()));
+        let base = self.base.range(span)?.peekable();
+        Ok(Walk { layers, base: Some(base) })
+    }
+}
+
+type LayerRows<'a> = Peekable<btree_map::Range<'a, Key, Option<Vec<u8>>>>;
+type BaseRow<'a> = (AccessGuard<'a, &'static [u8]>, AccessGuard<'a, &'static [u8]>);
+
+/// The rows of several layers, as one.
+pub(super) struct Walk<'a> {
+    layers: [Option<LayerRows<'a>>; 3],
+    base: Option<Peekable<BaseRange<'a>>>,
+}
+
+impl Walk<'_> {
+    /// The smallest key of all.
+    fn next_key(&mut self) -> Result<Option<Key>, StorageError> {
+        let mut least: Option<Key> = None;
+        for rows in self.layers.iter_mut().flatten() {
+            if let Some((key, _)) = rows.peek()
+                && least.as_ref().is_none_or(|least| *key < least)
+            {
+                least = Some((*key).clone());
+            }
+        }
+        let Some(base) = &mut self.base else { return Ok(least) };
+        match base.peek() {
+            Some(Ok((key, _))) => {
+                let key = key.value();
+                if least.as_ref().is_none_or(|least| key < least.bytes()) {
+                    least = Some(Key::from_bytes(key));
+                }
+            },
+            // The error itself is in there, to be taken out.
+            Some(Err(_)) => {
+                if let Some(Err(error)) = base.next() {
+                    return Err(error);
+                }
+            },
+            None => {},
+        }
+        Ok(least)
+    }
+
+    /// What the uppermost layer that has the row says of it; all move past it.
+    fn take(&mut self, key: &Key) -> Result<Option<Vec<u8>>, StorageError> {
+        let mut taken: Option<Option<Vec<u8>>> = None;
+        for rows in self.layers.iter_mut().flatten() {
+            if let Some((_, value)) = rows.next_if(|(it, _)| *it == key)
+                && taken.is_none()
+            {
+                taken = Some(value.clone());
+            }
+        }
+        let same = |row: &Result<BaseRow<'_>, StorageError>| {
+            row.as_ref().is_ok_and(|(it, _)| it.value() == key.bytes())
+        };
+        if let Some(row) = self.base.as_mut().and_then(|base| base.next_if(same)) {
+            let (_, value) = row?;
+            taken.get_or_insert_with(|| Some(value.value().to_vec()));
+        }
+        Ok(taken.flatten())
+    }
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Result<(Key, Vec<u8>), StorageError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let key = match self.next_key() {
+                Ok(key) => key?,
+                Err(error) => return Some(Err(error)),
+            };
+            match self.take(&key) {
+                Ok(Some(value)) => return Some(Ok((key, value))),
+                // It was removed.
+                Ok(None) => {},
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+/// Where the agenda's rows of each source and place begin. A queue's first rows are removed
+/// all the time; without this, each look at it would pass over what is left of them.
+#[derive(Debug, Default)]
+pub(super) struct Fronts(HashMap<Vec<u8>, Key>);
+
+impl Fronts {
+    /// Moves the first key to the front, if that is behind it; whether the walk then begins
+    /// at the front, so that what it meets first is the new one.
+    pub(super) fn begin(&self, span: &mut Span) -> bool {
+        match self.0.get(span.first.front()) {
+            None => span.first.is_front(),
+            Some(front) if span.first <= *front => {
+                span.first = front.clone();
+                true
+            },
+            Some(_) => false,
+        }
+    }
+
+    /// No row of its place is before this one.
+    pub(super) fn set(&mut self, first: Key) {
+        self.0.insert(first.front().to_vec(), first);
+    }
+
+    /// A row was added.
+    pub(super) fn lower(&mut self, key: &Key) {
+        if let Some(front) = self.0.get_mut(key.front())
+            && *key < *front
+        {
+            *front = key.clone();
+        }
+    }
+
+    /// What was written is not: nothing is known any more.
+    pub(super) fn forget(&mut self) {
+        self.0.clear();
+    }
+}

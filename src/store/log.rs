@@ -1,0 +1,219 @@
+//! The log: what makes a batch durable before redb has it.
+//!
+//! Two files beside the redb file, written in turn: while the rows of one are brought into
+//! the redb file, the other takes the next batches. A file is overwritten in place once its
+//! rows are in the redb file, so that a sync need not record a new length.
+//!
+//! A batch begins at a block:
+//!
+//! ```text
+//! "oncegate" | id | number | length | XXH3-64, seeded with the id, of the last two and the rows
+//! then the rows: key length u32 | value length u32 | key | value
+//! ```
+//!
+//! Numbers are little-endian, and batches are numbered without gaps. The id is drawn at each
+//! start and stored in the redb file, with the number of the last batch that is in there
+//! ([`Mark`]). So what an earlier process, or an earlier turn, left behind is told from what
+//! counts; and a batch that is missing or rotten is told from one that was never finished:
+//! only the last one can be that, as each is synced before the next is written.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+
+use redb::StorageBackend;
+use wincode::{SchemaRead, SchemaWrite};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::layers::Layer;
+use super::rows::{Failure, Key};
+
+/// What batches begin at multiples of, in bytes. A write that is torn, or done again, touches
+/// no block of another batch.
+const BLOCK: usize = 4096;
+/// How a file grows, in bytes.
+const GROWTH: u64 = 4 << 20;
+const MAGIC: [u8; 8] = *b"oncegate";
+const HEADER: usize = 40;
+/// Stands for the length of a value where the row was removed.
+const REMOVED: u32 = u32::MAX;
+
+/// What the redb file knows of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, SchemaRead, SchemaWrite)]
+pub(super) struct Mark {
+    /// The log that goes with the file.
+    pub(super) id: u64,
+    /// The last batch that the file has.
+    pub(super) applied: u64,
+    /// Whether the log may hold more: false after a clean close.
+    pub(super) open: bool,
+}
+
+/// The two files.
+pub(super) type Files = [Box<dyn StorageBackend>; 2];
+
+/// The log of a store that is open.
+pub(super) struct Log {
+    files: Files,
+    /// Which of them is written.
+    current: usize,
+    /// Where the next batch begins.
+    at: u64,
+    id: u64,
+    /// The last batch that was written.
+    last: u64,
+    /// The bytes of a batch: kept for the next.
+    buffer: Vec<u8>,
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log")
+            .field("at", &self.at)
+            .field("last", &self.last)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Log {
+    /// A log with nothing in it, that goes on from `mark`.
+    pub(super) fn begin(files: Files, mark: Mark) -> Self {
+        Self { files, current: 0, at: 0, id: mark.id, last: mark.applied, buffer: Vec::new() }
+    }
+
+    /// What the redb file is to say once it has everything by now.
+    pub(super) fn mark(&self) -> Mark {
+        Mark { id: self.id, applied: self.last, open: true }
+    }
+
+    /// Writes a batch and syncs it. After a failure the next one takes its place.
+    pub(super) fn append(&mut self, rows: &Layer) -> io::Result<()> {
+        let number = self.last.saturating_add(1);
+        encode(&mut self.buffer, self.id, number, rows)?;
+        let [first, second] = &self.files;
+        let file = if self.current == 0 { first } else { second };
+        let end = self.at.saturating_add(u64::try_from(self.buffer.len()).unwrap_or(u64::MAX));
+        if file.len()? < end {
+            file.set_len(end.next_multiple_of(GROWTH))?;
+        }
+        file.write(self.at, &self.buffer)?;
+        file.sync_data()?;
+        (self.at, self.last) = (end, number);
+        Ok(())
+    }
+
+    /// Goes on in the other file, from its beginning: its batches are in the redb file.
+    pub(super) fn turn(&mut self) {
+        self.current = 1 - self.current;
+        self.at = 0;
+    }
+}
+
+fn encode(to: &mut Vec<u8>, id: u64, number: u64, rows: &Layer) -> io::Result<()> {
+    to.clear();
+    to.resize(HEADER, 0);
+    for (key, value) in rows.rows() {
+        let key = key.bytes();
+        let length = value.map_or(Ok(REMOVED), |value| u32::try_from(value.len()));
+        let lengths = (u32::try_from(key.len()), length);
+        let (Ok(key_length), Ok(length)) = lengths else {
+            return Err(io::Error::other("a row is too long"));
+        };
+        to.extend_from_slice(&key_length.to_le_bytes());
+        to.extend_from_slice(&length.to_le_bytes());
+        to.extend_from_slice(key);
+        to.extend_from_slice(value.unwrap_or_default());
+    }
+    let length = u64::try_from(to.len() - HEADER).unwrap_or(u64::MAX);
+    let sum = sum(id, number, length, to.get(HEADER..).unwrap_or_default());
+    let header = [u64::from_le_bytes(MAGIC), id, number, length, sum];
+    for (place, value) in to.chunks_exact_mut(8).zip(header) {
+        place.copy_from_slice(&value.to_le_bytes());
+    }
+    to.resize(to.len().next_multiple_of(BLOCK), 0);
+    Ok(())
+}
+
+fn sum(id: u64, number: u64, length: u64, rows: &[u8]) -> u64 {
+    let mut hash = Xxh3::with_seed(id);
+    hash.update(&number.to_le_bytes());
+    hash.update(&length.to_le_bytes());
+    hash.update(rows);
+    hash.digest()
+}
+
+/// Reads what the log has and the redb file has not; and the number of the last batch.
+pub(super) fn tail(files: &Files, mark: Mark) -> Result<(Layer, u64), Failure> {
+    let mut batches = BTreeMap::new();
+    for file in files {
+        let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(usize::MAX)];
+        file.read(0, &mut bytes)?;
+        find(&bytes, mark, &mut batches);
+    }
+    let (mut tail, mut last) = (Layer::default(), mark.applied);
+    for (number, rows) in batches {
+        last = last.saturating_add(1);
+        if number != last {
+            return Err(Failure::Damaged(format!(
+                "batch {last} of the log beside it is missing or damaged, batch {number} is there"
+            )));
+        }
+        tail.merge(rows);
+    }
+    Ok((tail, last))
+}
+
+/// Finds the batches of a file that the redb file has not.
+fn find(bytes: &[u8], mark: Mark, batches: &mut BTreeMap<u64, Layer>) {
+    let mut at = 0;
+    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        let skip = match batch(rest, mark.id) {
+            Some((number, rows)) => {
+                if number > mark.applied
+                    && let Some(layer) = decode(rows)
+                {
+                    batches.insert(number, layer);
+                }
+                HEADER + rows.len()
+            },
+            None => BLOCK,
+        };
+        at = at.saturating_add(skip.next_multiple_of(BLOCK));
+    }
+}
+
+/// The number and the rows of the batch that begins here, if a whole one does.
+fn batch(bytes: &[u8], id: u64) -> Option<(u64, &[u8])> {
+    let (header, rest) = bytes.split_first_chunk::<HEADER>()?;
+    let mut words = header.chunks_exact(8).map(|word| word.try_into().map(u64::from_le_bytes));
+    let mut word = || words.next()?.ok();
+    if word()? != u64::from_le_bytes(MAGIC) || word()? != id {
+        return None;
+    }
+    let (number, length, stored) = (word()?, word()?, word()?);
+    let rows = rest.get(..usize::try_from(length).ok()?)?;
+    (sum(id, number, length, rows) == stored).then_some((number, rows))
+}
+
+fn decode(mut bytes: &[u8]) -> Option<Layer> {
+    let mut rows = Layer::default();
+    while !bytes.is_empty() {
+        let (key_length, rest) = bytes.split_first_chunk::<4>()?;
+        let (length, rest) = rest.split_first_chunk::<4>()?;
+        let (key_length, length) = (u32::from_le_bytes(*key_length), u32::from_le_bytes(*length));
+        let (key, rest) = rest.split_at_checked(usize::try_from(key_length).ok()?)?;
+        let key = Key::from_bytes(key);
+        if length == REMOVED {
+            rows.put(key, None);
+            bytes = rest;
+        } else {
+            let (value, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+            rows.put(key, Some(value.to_vec()));
+            bytes = rest;
+        }
+    }
+    Some(rows)
+}
+
+#[cfg(test)]
+mod tests;
