@@ -24,7 +24,7 @@ use crate::reply::Reply;
 use crate::store::{Arrived, Payload, Seen, Unavailable};
 use crate::telemetry::{self, Outcome};
 use crate::time::{self, Millis};
-use crate::verify::Verified;
+use crate::verify::{Delivery, Verified};
 
 mod body;
 mod lead;
@@ -79,12 +79,22 @@ struct Answered {
     attempt: u32,
     token: Token,
     upstream: Option<u16>,
+    /// Whether the story has this delivery already: its first line tells of it.
+    told: bool,
 }
 
 impl Answered {
     fn new(reply: Reply) -> Self {
-        let token = Token::default();
-        Self { reply, id: None, received: None, later: false, attempt: 0, token, upstream: None }
+        Self {
+            reply,
+            id: None,
+            received: None,
+            later: false,
+            attempt: 0,
+            token: Token::default(),
+            upstream: None,
+            told: false,
+        }
     }
 }
 
@@ -104,7 +114,8 @@ impl Turned {
 struct Claimable {
     copy: Copy,
     key: Key,
-    payload: Payload,
+    delivery: Delivery,
+    from: Sender,
 }
 
 impl Ingress {
@@ -141,10 +152,16 @@ impl Ingress {
                 return reply.into_response();
             },
         };
+        let (claimable, room, held) = claimable;
+        if let Some(answered) = self.recall(&gate, &claimable.copy) {
+            let id = answered.id.as_ref().unwrap_or(&claimable.copy.id);
+            self.tell(&gate, id, &claimable.key, &answered, begun);
+            return answered.reply.into_response();
+        }
         // The provider hanging up cancels nothing from here on.
         let ingress = Arc::clone(&self);
         let answered = self.life.tasks.spawn(async move {
-            let (claimable, room, _held) = claimable;
+            let _held = held;
             let (id, key) = (claimable.copy.id.clone(), claimable.key.clone());
             let answered = ingress.claim(&gate, claimable).await;
             drop(room);
@@ -198,7 +215,7 @@ impl Ingress {
             reply: unavailable(error),
             why: "the store cannot be read",
         })?;
-        let mut claimable = claimable(gate, &verified, key, &from);
+        let mut claimable = claimable(gate, verified, key, from);
         claimable.copy.earlier = earlier;
         Ok((claimable, room, held))
     }
@@ -211,24 +228,30 @@ impl Ingress {
         Ok(())
     }
 
+    /// Step 4, for most copies: answered from the record, by a read alone.
+    fn recall(&self, gate: &Gate, copy: &Copy) -> Option<Answered> {
+        match self.life.store.look(copy) {
+            // It waits for the attempt's end.
+            Ok(Some(arrived)) if arrived.arrival.meets == Meets::InFlight => None,
+            Ok(arrived) => Some(answer(gate, arrived?)),
+            Err(error) => Some(Answered::new(unavailable(error))),
+        }
+    }
+
     /// Step 4: who attempts, who waits, who is answered from the record.
     async fn claim(&self, gate: &Gate, claimable: Claimable) -> Answered {
-        let Claimable { copy, payload, .. } = claimable;
+        let Claimable { copy, delivery, from, .. } = claimable;
+        let payload = from.payload(&delivery);
         if gate.source.policy.mode == Mode::Queue {
             return self.arrive(gate, copy, payload).await;
         }
-        match self.life.store.look(&copy) {
-            Ok(Some(arrived)) if arrived.arrival.meets != Meets::InFlight => {
-                return answer(gate, arrived);
-            },
-            Ok(_) => {},
-            Err(error) => return Answered::new(unavailable(error)),
-        }
         match self.claims.join(&copy.id) {
-            Seat::Follow(follower) => self.follow(gate, copy, payload, follower).await,
+            Seat::Follow(follower) => Box::pin(self.follow(gate, copy, payload, follower)).await,
             Seat::Lead(mut leader) => {
                 let sha256 = copy.sha256;
-                let (answered, for_copies) = self.lead(gate, copy, payload, &mut leader).await;
+                // On its own: what waits in a queue's task is small.
+                let led = Box::pin(self.lead(gate, copy, payload, &mut leader));
+                let (answered, for_copies) = led.await;
                 let reply = for_copies.unwrap_or_else(|| answered.reply.clone());
                 let (id, received) = (answered.id.clone(), answered.received);
                 leader.answer(Led { reply, id, sha256, received });
@@ -293,13 +316,15 @@ impl Ingress {
         if reply.outcome == Outcome::Queued {
             gate.wake.notify_one();
         }
-        let seen = Seen {
-            at: now,
-            outcome: reply.outcome.word().to_owned(),
-            status: reply.status,
-            mismatch: reply.mismatch,
-        };
-        self.life.store.note(id, seen);
+        if !answered.told {
+            let seen = Seen {
+                at: now,
+                outcome: reply.outcome.word().to_owned(),
+                status: reply.status,
+                mismatch: reply.mismatch,
+            };
+            self.life.store.note(id, seen);
+        }
         tracing::info!(
             source = gate.source.name,
             key = key.text,
@@ -333,8 +358,8 @@ fn refuse_nominations(gate: &Gate, headers: &HeaderMap) -> Result<(), Turned> {
 }
 
 /// What a claim needs of a verified delivery. Only a verified one gets here.
-fn claimable(gate: &Gate, verified: &Verified, key: Key, from: &Sender) -> Claimable {
-    let delivery = verified.delivery();
+fn claimable(gate: &Gate, verified: Verified, key: Key, from: Sender) -> Claimable {
+    let delivery = verified.into_delivery();
     let mut sha256 = [0; 32];
     let hashed = digest::digest(&digest::SHA256, &delivery.body);
     sha256.copy_from_slice(hashed.as_ref());
@@ -345,7 +370,7 @@ fn claimable(gate: &Gate, verified: &Verified, key: Key, from: &Sender) -> Claim
         sha256,
         bytes: u64::try_from(delivery.body.len()).unwrap_or(u64::MAX),
     };
-    Claimable { copy, key, payload: from.payload(delivery) }
+    Claimable { copy, key, delivery, from }
 }
 
 /// The answer to a copy that does not lead.
@@ -375,6 +400,7 @@ fn answer(gate: &Gate, arrived: Arrived) -> Answered {
         attempt: arrival.attempt,
         token: Token::default(),
         upstream: None,
+        told: !later,
         reply,
     }
 }

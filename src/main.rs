@@ -12,6 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 mod command;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 use command::{Cli, Command, Failure};
 
 fn main() -> ExitCode {

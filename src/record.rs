@@ -182,6 +182,8 @@ pub struct Answer {
 pub struct Policy {
     /// Proxy or queue, for events not yet owed.
     pub mode: Mode,
+    /// The status of the acknowledgement, which a copy that was stored is answered with.
+    pub acknowledgement: u16,
     /// What becomes of an unknown outcome.
     pub on_unknown: OnUnknown,
     /// What becomes of a copy with the same key and another body.
@@ -336,7 +338,10 @@ pub struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq, SchemaRead, SchemaWrite)]
 pub enum What {
     /// A copy was stored and waits in the queue.
-    Stored,
+    Stored {
+        /// The status that the copy is answered with.
+        status: u16,
+    },
     /// An attempt began.
     Claimed {
         /// The claim's fencing number.

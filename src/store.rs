@@ -21,6 +21,7 @@ mod checkpoint;
 mod codec;
 mod due;
 mod file;
+mod filter;
 #[doc(hidden)]
 pub mod fuzz;
 mod key_rules;
@@ -53,7 +54,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// What a copy meets, if a read is enough to tell; `None`: it must [`Store::arrive`].
     fn look(&self, copy: &Copy) -> Result<Option<Arrived>, Unavailable>;
 
-    /// A copy arrives. Without a need to write, a read answers.
+    /// A copy arrives. [`Store::look`] first: it answers most, and a damaged page that it
+    /// meets is its error, where here it would be the writer's end.
     async fn arrive(&self, copy: Copy, payload: &Payload) -> Result<Arrived, Unavailable>;
 
     /// Records what came of the attempt that `token` fenced. Never refused for lack of room.

@@ -19,6 +19,10 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 
+/// The binary's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod provider;
 mod report;
 mod servers;

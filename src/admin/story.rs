@@ -87,7 +87,7 @@ fn tell_delivery(seen: &Seen) -> Value {
 
 fn tell_entry(entry: &Entry) -> Value {
     let mut line = match &entry.what {
-        What::Stored => json!({ "event": "stored" }),
+        What::Stored { .. } => json!({ "event": "stored" }),
         What::Claimed { token, attempt } => {
             json!({ "event": "claimed", "token": token.0, "attempt": attempt })
         },

@@ -104,7 +104,7 @@ fn one(name: &str, mut table: Table<'_>, places: Places<'_>, listen: SocketAddr)
     let timeout = table.read("timeout", 30 * SECOND, duration(TICK..=DAY));
     let wait = table.read("wait", defaults.wait, duration(Duration::ZERO..=DAY));
     let concurrency = table.read("concurrency", 16, whole(1..=10_000));
-    let policy = policy(&mut table, mode, defaults.ttl);
+    let policy = policy(&mut table, mode, defaults.acknowledgement.status, defaults.ttl);
     let identity = identity::read(&mut table, provider, places);
     let signer = identity::signer(&mut table, places);
     let was = table.read("was", Vec::new(), names::was);
@@ -155,7 +155,7 @@ fn provider(table: &mut Table<'_>) -> (Provider, String) {
     (provider, name)
 }
 
-fn policy(table: &mut Table<'_>, mode: Mode, ttl: Duration) -> Policy {
+fn policy(table: &mut Table<'_>, mode: Mode, acknowledgement: u16, ttl: Duration) -> Policy {
     let mismatch = [
         ("flag", OnMismatch::Flag),
         ("refuse", OnMismatch::Refuse),
@@ -163,6 +163,7 @@ fn policy(table: &mut Table<'_>, mode: Mode, ttl: Duration) -> Policy {
     ];
     Policy {
         mode,
+        acknowledgement,
         on_unknown: table.read("on_unknown", OnUnknown::Redeliver, on_unknown),
         on_mismatch: table.read("on_mismatch", OnMismatch::Flag, word(&mismatch)),
         retry: retry(table.table("retry")),

@@ -64,6 +64,7 @@ impl Ingress {
             attempt: lead.attempt,
             token: lead.token,
             upstream: ended.report.settlement.answer.as_ref().map(|answer| answer.status),
+            told: false,
             reply,
         };
         (answered, for_copies)

@@ -100,7 +100,7 @@ pub fn arrive(stored: Option<&Event>, copy: &Copy, cx: &Context<'_>) -> Change<A
         (_, State::InFlight { .. } | State::Open) => Meets::InFlight,
         (_, State::Held) => Meets::Held,
         (_, State::Dead) => {
-            event.queue(1, What::Stored, cx.now, &mut writes);
+            event.queue(1, told(cx), cx.now, &mut writes);
             Meets::Queued
         },
     };
@@ -149,7 +149,7 @@ fn attempt_again(
     let meets = match cx.policy.mode {
         Mode::Proxy => Meets::Lead(event.claim(cx, &mut writes)),
         Mode::Queue => {
-            event.queue(cx.policy.retry.attempts, What::Stored, cx.now, &mut writes);
+            event.queue(cx.policy.retry.attempts, told(cx), cx.now, &mut writes);
             Meets::Queued
         },
     };
@@ -162,6 +162,11 @@ fn attempt_again(
         attempt: event.attempt,
     };
     Change { event: Some(event), writes, reply }
+}
+
+/// The line of the story for a copy that waits in the queue now.
+fn told(cx: &Context<'_>) -> What {
+    What::Stored { status: cx.policy.acknowledgement }
 }
 
 /// Keeps the bytes of `sha256`: in the slot of `instead`, which is to be the body, or in the

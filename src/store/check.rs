@@ -146,7 +146,7 @@ impl Walk<'_> {
                     match entry.what {
                         What::Claimed { attempt, .. } => claims = attempt.max(claims),
                         What::Damaged => damaged = true,
-                        What::Stored
+                        What::Stored { .. }
                         | What::Settled { .. }
                         | What::Operated { .. }
                         | What::Mismatch { .. }

@@ -17,10 +17,14 @@ use redb::{
 
 use super::checkpoint::{META, put_mark};
 use super::layers::{KEYS, ROWS};
-use super::log::{Files, Mark};
+use super::log::{self, Files, Mark};
 use super::mend::save_readable;
 use super::rows::{Failure, is_no_space};
 use crate::config;
+
+mod paced;
+
+use paced::Paced;
 
 /// Below this size redb checks every page's checksum at open: well under a second.
 const CHECK_BYTES: u64 = 256 << 20;
@@ -145,7 +149,7 @@ impl Medium {
     /// Opens the log's two files. `must_exist`: they may hold what was acknowledged last.
     pub(super) fn open_log(&self, must_exist: bool) -> Result<Files, OpenError> {
         let open = |n: usize| match self {
-            Self::File(path) => open_log_file(&beside(path, &format!(".log{n}")), must_exist),
+            Self::File(path) => log::open(&beside(path, &format!(".log{n}")), must_exist),
             Self::Custom { log, .. } => log(n).map_err(|cause| self.failed(cause)),
         };
         let files = [open(0)?, open(1)?];
@@ -228,7 +232,7 @@ impl Medium {
             }
         });
         let opened = catch_unwind(AssertUnwindSafe(|| match self {
-            Self::File(path) => builder.open(path),
+            Self::File(path) => open_paced(&builder, path),
             Self::Custom { file, .. } => file(&builder),
         }));
         match opened {
@@ -344,6 +348,17 @@ fn used_bytes(db: &Database) -> Result<u64, redb::Error> {
     Ok(stats.allocated_pages().saturating_mul(page))
 }
 
+/// What redb does with a path, but for the pace. An empty file is none of ours: redb would make
+/// a new store of it.
+fn open_paced(builder: &Builder, path: &Path) -> Result<Database, DatabaseError> {
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    if file.metadata()?.len() == 0 {
+        let error = io::Error::new(io::ErrorKind::InvalidData, "the file is empty");
+        return Err(StorageError::Io(error).into());
+    }
+    builder.create_with_backend(Paced::new(file)?)
+}
+
 /// A crash while redb makes a new file can leave one that never opens, so it is made
 /// beside, synced and renamed.
 fn create_if_missing(path: &Path, settings: &config::Storage) -> io::Result<()> {
@@ -377,31 +392,6 @@ pub(super) fn make(path: &Path, settings: &config::Storage) -> io::Result<Databa
         .map_err(|error| io::Error::other(error.to_string()))?;
     prepare(&db)?;
     Ok(db)
-}
-
-/// Opens a file of the log, or makes it.
-fn open_log_file(path: &Path, must_exist: bool) -> Result<Box<dyn StorageBackend>, OpenError> {
-    let name = path.display().to_string();
-    let mut options = OpenOptions::new();
-    let opened = options.read(true).write(true).create(!must_exist).mode(0o600).open(path);
-    let file = match opened {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let why = "it is missing, and holds what was acknowledged last: put it back beside \
-                       the redb file it belongs to. To start without what it held, make it an \
-                       empty file";
-            return Err(OpenError::Log(name, why.to_owned()));
-        },
-        Err(cause) => return Err(OpenError::Io { path: name, cause }),
-    };
-    let failed = |cause: io::Error| OpenError::Io { path: name.clone(), cause };
-    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)
-        .map_err(|error| failed(error.into()))?;
-    match FileBackend::new(file) {
-        Ok(backend) => Ok(Box::new(backend)),
-        Err(DatabaseError::DatabaseAlreadyOpen) => Err(OpenError::InUse(name)),
-        Err(error) => Err(failed(io::Error::other(error.to_string()))),
-    }
 }
 
 /// The folder that `path` is in.

@@ -18,9 +18,10 @@ use std::sync::Arc;
 
 use redb::{
     AccessGuard, Database, Range, ReadOnlyTable, ReadTransaction, ReadableDatabase as _,
-    StorageError, TableDefinition, TableError,
+    ReadableTableMetadata as _, StorageError, TableDefinition, TableError,
 };
 
+use super::filter::Bloom;
 use super::rows::{Failure, Key, Span};
 
 pub(super) type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -77,11 +78,15 @@ impl Layer {
         self.bytes = self.bytes.saturating_add(cost).saturating_sub(replaced);
     }
 
+    /// Whether the row is one of an event that is younger than this layer: none is below.
+    pub(super) fn is_born_here(&self, key: &Key) -> bool {
+        self.floor.is_some_and(|floor| key.seq().is_some_and(|seq| seq > floor))
+    }
+
     /// Adds what was written later.
     pub(super) fn merge(&mut self, later: Self) {
         for (key, value) in later.rows {
-            let born_here = self.floor.is_some_and(|floor| key.seq().is_some_and(|it| it > floor));
-            if value.is_some() || !born_here {
+            if value.is_some() || !self.is_born_here(&key) {
                 self.put(key, value);
             } else if let Some(old) = self.rows.remove(&key) {
                 // Nothing is below: the row need not be removed there.
@@ -99,6 +104,7 @@ fn cost(key: &Key, value: Option<&Vec<u8>>) -> usize {
 pub(super) struct BaseRows {
     keys: BaseTable,
     rows: BaseTable,
+    bloom: Option<Arc<Bloom>>,
 }
 
 type BaseTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
@@ -106,7 +112,15 @@ type BaseRange<'a> = Range<'a, &'static [u8], &'static [u8]>;
 
 impl BaseRows {
     pub(super) fn read(txn: &ReadTransaction) -> Result<Self, TableError> {
-        Ok(Self { keys: txn.open_table(KEYS)?, rows: txn.open_table(ROWS)? })
+        Ok(Self { keys: txn.open_table(KEYS)?, rows: txn.open_table(ROWS)?, bloom: None })
+    }
+
+    /// Reads a row.
+    fn get<T>(&self, key: &Key, read: impl FnOnce(&[u8]) -> T) -> Result<Option<T>, StorageError> {
+        if key.is_id() && self.bloom.as_ref().is_some_and(|bloom| !bloom.may_have(key)) {
+            return Ok(None);
+        }
+        Ok(self.table(key).get(key.bytes())?.map(|stored| read(stored.value())))
     }
 
     fn table(&self, key: &Key) -> &BaseTable {
@@ -135,6 +149,17 @@ impl Base {
     pub(super) fn new(db: Arc<Database>) -> Result<Self, Failure> {
         let rows = BaseRows::read(&db.begin_read()?)?;
         Ok(Self { db, rows })
+    }
+
+    /// The same, with a filter that knows all its keys, or says "maybe".
+    pub(super) fn with(mut self, bloom: &Arc<Bloom>) -> Self {
+        self.rows.bloom = Some(Arc::clone(bloom));
+        self
+    }
+
+    /// How many events the file has.
+    pub(super) fn keys(&self) -> Result<usize, StorageError> {
+        Ok(usize::try_from(self.rows.keys.len()?).unwrap_or(usize::MAX))
     }
 
     pub(super) fn view(&self) -> View<'_> {
@@ -199,7 +224,7 @@ impl<'a> View<'a> {
                 return Ok(value.as_deref().map(read));
             }
         }
-        Ok(self.base.table(key).get(key.bytes())?.map(|stored| read(stored.value())))
+        self.base.get(key, read)
     }
 
     /// Walks over a span, in the order of the keys.

@@ -19,20 +19,26 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::OpenOptions;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
-use redb::StorageBackend;
+use redb::backends::FileBackend;
+use redb::{DatabaseError, StorageBackend};
 use wincode::{SchemaRead, SchemaWrite};
 use xxhash_rust::xxh3::Xxh3;
 
+use super::OpenError;
 use super::layers::Layer;
 use super::rows::{Failure, Key};
 
 /// What batches begin at multiples of, in bytes. A write that is torn, or done again, touches
 /// no block of another batch.
 const BLOCK: usize = 4096;
-/// How a file grows, in bytes.
-const GROWTH: u64 = 4 << 20;
+/// How a file grows, in blocks. The new ones are written at once, so that the batches that
+/// overwrite them need no more than their own bytes synced.
+const GROWTH: usize = 64;
 const MAGIC: [u8; 8] = *b"oncegate";
 const HEADER: usize = 40;
 /// Stands for the length of a value where the row was removed.
@@ -54,9 +60,10 @@ pub(super) type Files = [Box<dyn StorageBackend>; 2];
 
 /// The log of a store that is open.
 pub(super) struct Log {
+    /// The first of them is written.
     files: Files,
-    /// Which of them is written.
-    current: usize,
+    /// How long each of them is.
+    lengths: [u64; 2],
     /// Where the next batch begins.
     at: u64,
     id: u64,
@@ -75,10 +82,38 @@ impl fmt::Debug for Log {
     }
 }
 
+/// Opens a file of the log, or makes it, and asks nothing of the page cache, which may show
+/// what the disk does not have.
+pub(super) fn open(path: &Path, must_exist: bool) -> Result<Box<dyn StorageBackend>, OpenError> {
+    let name = path.display().to_string();
+    let failed = |cause: io::Error| OpenError::Io { path: name.clone(), cause };
+    let mut options = OpenOptions::new();
+    let opened = options.read(true).write(true).create(!must_exist).mode(0o600).open(path);
+    let file = match opened {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let why = "it is missing, and holds what was acknowledged last: put it back beside \
+                       the redb file it belongs to. To start without what it held, make it an \
+                       empty file";
+            return Err(OpenError::Log(name, why.to_owned()));
+        },
+        Err(cause) => return Err(failed(cause)),
+    };
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)
+        .map_err(|error| failed(error.into()))?;
+    match FileBackend::new(file) {
+        Ok(backend) => Ok(Box::new(backend)),
+        Err(DatabaseError::DatabaseAlreadyOpen) => Err(OpenError::InUse(name)),
+        Err(error) => Err(failed(io::Error::other(error.to_string()))),
+    }
+}
+
 impl Log {
     /// A log with nothing in it, that goes on from `mark`.
-    pub(super) fn begin(files: Files, mark: Mark) -> Self {
-        Self { files, current: 0, at: 0, id: mark.id, last: mark.applied, buffer: Vec::new() }
+    pub(super) fn begin(files: Files, mark: Mark) -> io::Result<Self> {
+        let lengths = [files[0].len()?, files[1].len()?];
+        let (id, last) = (mark.id, mark.applied);
+        Ok(Self { files, lengths, at: 0, id, last, buffer: Vec::new() })
     }
 
     /// What the redb file is to say once it has everything by now.
@@ -90,11 +125,10 @@ impl Log {
     pub(super) fn append(&mut self, rows: &Layer) -> io::Result<()> {
         let number = self.last.saturating_add(1);
         encode(&mut self.buffer, self.id, number, rows)?;
-        let [first, second] = &self.files;
-        let file = if self.current == 0 { first } else { second };
+        let ([file, _], [length, _]) = (&self.files, &mut self.lengths);
         let end = self.at.saturating_add(u64::try_from(self.buffer.len()).unwrap_or(u64::MAX));
-        if file.len()? < end {
-            file.set_len(end.next_multiple_of(GROWTH))?;
+        if *length < end {
+            grow(&**file, length, end)?;
         }
         file.write(self.at, &self.buffer)?;
         file.sync_data()?;
@@ -104,9 +138,23 @@ impl Log {
 
     /// Goes on in the other file, from its beginning: its batches are in the redb file.
     pub(super) fn turn(&mut self) {
-        self.current = 1 - self.current;
+        self.files.swap(0, 1);
+        self.lengths.swap(0, 1);
         self.at = 0;
     }
+}
+
+/// Makes a file at least `end` bytes long. After a failure its length is as it was.
+fn grow(file: &dyn StorageBackend, length: &mut u64, end: u64) -> io::Result<()> {
+    let blocks = vec![0; GROWTH * BLOCK];
+    let step = u64::try_from(blocks.len()).unwrap_or(u64::MAX);
+    while *length < end {
+        let longer = length.saturating_add(step);
+        file.set_len(longer)?;
+        file.write(*length, &blocks)?;
+        *length = longer;
+    }
+    Ok(())
 }
 
 fn encode(to: &mut Vec<u8>, id: u64, number: u64, rows: &Layer) -> io::Result<()> {

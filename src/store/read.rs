@@ -5,8 +5,9 @@ use super::codec::Damaged;
 use super::layers::View;
 use super::redb::RedbStore;
 use super::rows::{Failure, Found, Place, Row, Span};
-use super::{Arrived, Payload, Story};
-use crate::record::{self, Copy, Event, Finish, KEPT_COPIES, Meets, Token};
+use super::{Arrived, Deliveries, Payload, Seen, Story};
+use crate::record::{self, Copy, Entry, Event, Finish, KEPT_COPIES, Meets, Token, What};
+use crate::telemetry::Outcome;
 use crate::time::Millis;
 
 impl RedbStore {
@@ -95,7 +96,8 @@ impl RedbStore {
             },
         };
         let (entries, damaged_entries) = view.story(seq)?;
-        let deliveries = view.deliveries(seq)?;
+        let mut deliveries = first_delivery(&entries);
+        deliveries.merge(view.deliveries(seq)?);
         let answer = match event.finish {
             Some(Finish::Answered) => view.answer(seq)?.ok(),
             _ => None,
@@ -138,4 +140,14 @@ impl RedbStore {
         }
         Ok(found)
     }
+}
+
+/// The delivery that an event of the queue was born of: its story's first line tells of it.
+fn first_delivery(entries: &[Entry]) -> Deliveries {
+    let mut deliveries = Deliveries::default();
+    if let Some(Entry { at, what: What::Stored { status }, .. }) = entries.first() {
+        let outcome = Outcome::Queued.word().to_owned();
+        deliveries.add(Seen { at: *at, outcome, status: *status, mismatch: false });
+    }
+    deliveries
 }

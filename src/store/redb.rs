@@ -103,13 +103,14 @@ impl RedbStore {
         let Start { base, mark, totals, recovered, old_keys } =
             start(db, &files, mark, &rules).map_err(|failure| medium.explain(failure))?;
 
+        let log = Log::begin(files, mark).map_err(|cause| medium.explain(cause.into()))?;
         let shared = Arc::new(Shared::new(base, totals));
         let (lanes, writer) = Writer::new(
             Arc::clone(&shared),
             Arc::clone(&rules),
             medium.clone(),
             settings.clone(),
-            Log::begin(files, mark),
+            log,
             CLAIMS_WAITING,
         )
         .map_err(|cause| OpenError::Io { path: "checkpoint thread".to_owned(), cause })?;
@@ -254,16 +255,16 @@ impl Store for RedbStore {
     }
 
     async fn arrive(&self, copy: Copy, payload: &Payload) -> Result<Arrived, Unavailable> {
-        // A page that a read cannot cope with would stop the writer, and all other events.
-        if let Some(arrived) = self.look(&copy)? {
-            return Ok(arrived);
-        }
-        match self.health() {
-            Health::Ready => {},
-            Health::DiskLow => return Err(Unavailable::DiskLow),
-            Health::DiskFull => return Err(Unavailable::DiskFull),
-            Health::Compacting => return Err(Unavailable::Compacting),
-            Health::Stopped => return Err(Unavailable::Stopped),
+        let refused = match self.health() {
+            Health::Ready => None,
+            Health::DiskLow => Some(Unavailable::DiskLow),
+            Health::DiskFull => Some(Unavailable::DiskFull),
+            Health::Compacting => Some(Unavailable::Compacting),
+            Health::Stopped => Some(Unavailable::Stopped),
+        };
+        if let Some(why) = refused {
+            // A copy of what is stored needs no room.
+            return self.look(&copy)?.ok_or(why);
         }
         let payload = codec::encode(payload).map_err(|_| Unavailable::Stopped)?;
         let (reply, receiver) = Reply::new();

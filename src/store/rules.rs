@@ -125,6 +125,7 @@ pub(super) fn in_flight(event: &Event) -> bool {
 fn orphan() -> Policy {
     Policy {
         mode: Mode::Queue,
+        acknowledgement: 200,
         on_unknown: OnUnknown::Redeliver,
         on_mismatch: OnMismatch::Flag,
         retry: Retry {

@@ -20,6 +20,7 @@ mod list;
 fn policy(mode: Mode) -> Policy {
     Policy {
         mode,
+        acknowledgement: 200,
         on_unknown: OnUnknown::Redeliver,
         on_mismatch: OnMismatch::Flag,
         retry: Retry {

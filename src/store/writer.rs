@@ -27,6 +27,7 @@ use tokio::time::Instant;
 
 use super::checkpoint::{self, Job};
 use super::file::Medium;
+use super::filter::Bloom;
 use super::layers::{Base, Fronts, Layer, Layers};
 use super::log::{Log, Mark};
 use super::rows::Failure;
@@ -38,6 +39,7 @@ use crate::config;
 use crate::telemetry;
 
 mod compact;
+mod forward;
 mod lanes;
 mod op;
 
@@ -50,11 +52,6 @@ pub(super) use op::{Op, Reply};
 const BATCH_OPS: usize = 1024;
 /// Bytes of bodies in one transaction, beyond its first.
 const BATCH_BYTES: usize = 8 << 20;
-/// How long rows stay in memory and the log before they go on to the redb file, at least.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
-/// The part of `storage.cache` that rows in memory may take before they go on: one in so
-/// many. As much again may be on its way to the file.
-const LAYER_SHARE: usize = 4;
 /// How often a full disk is looked at again.
 const FULL_POLL: Duration = Duration::from_millis(250);
 
@@ -63,6 +60,8 @@ const FULL_POLL: Duration = Duration::from_millis(250);
 pub(super) struct Shared {
     /// All that is durable.
     pub(super) layers: RwLock<Layers>,
+    /// Which keys may be in the file.
+    pub(super) bloom: Arc<Bloom>,
     /// The totals as of the last batch.
     pub(super) totals: Mutex<Totals>,
     /// Deliveries that wait to be written.
@@ -75,9 +74,11 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(base: Base, totals: Totals) -> Self {
         let active = Layer::above(totals.next);
-        let layers = Layers { active, frozen: None, base: Some(Arc::new(base)) };
+        let bloom = Arc::new(Bloom::new());
+        let layers = Layers { active, frozen: None, base: Some(Arc::new(base.with(&bloom))) };
         Self {
             layers: RwLock::new(layers),
+            bloom,
             totals: Mutex::new(totals),
             noted: Mutex::default(),
             health: AtomicU8::new(0),
@@ -87,7 +88,7 @@ impl Shared {
 
     /// The frozen rows are in the file, as `base` has it. Returns what held the file before.
     pub(super) fn finish_checkpoint(&self, base: Base) -> (Option<Arc<Layer>>, Option<Arc<Base>>) {
-        let base = Arc::new(base);
+        let base = Arc::new(base.with(&self.bloom));
         let mut layers = self.layers.write();
         (layers.frozen.take(), layers.base.replace(base))
     }
@@ -259,7 +260,7 @@ impl Writer {
             let stop = || Op::Stop { reply: Reply::nobody() };
             let due = match self.since {
                 Some(since) if !self.under_way => {
-                    crossbeam_channel::at((since + CHECKPOINT_EVERY).into_std())
+                    crossbeam_channel::at((since + forward::CHECKPOINT_EVERY).into_std())
                 },
                 _ => never(),
             };
@@ -322,64 +323,6 @@ impl Writer {
         }
         *self.shared.totals.lock() = decided.totals;
         Ok(())
-    }
-
-    /// Sends the active rows on to the redb file, if they are many or old. While others are
-    /// on their way, few may stay and many must wait: that bounds memory and the log.
-    fn checkpoint_due(&mut self) -> Result<(), Stopped> {
-        self.receive(false)?;
-        let many = self.shared.layers.read().active.bytes() > self.settings.cache / LAYER_SHARE;
-        let old = self.since.is_some_and(|since| since.elapsed() >= CHECKPOINT_EVERY);
-        if many {
-            self.receive(true)?;
-        }
-        if (many || old) && !self.under_way {
-            self.send_active()?;
-        }
-        Ok(())
-    }
-
-    /// Has everything brought to the redb file, and waits for it.
-    fn checkpoint_all(&mut self) -> Result<(), Stopped> {
-        self.receive(true)?;
-        if self.since.is_some() {
-            self.send_active()?;
-        }
-        self.receive(true)
-    }
-
-    fn send_active(&mut self) -> Result<(), Stopped> {
-        let mark = self.log.mark();
-        let floor = self.shared.totals.lock().next;
-        let job = {
-            let mut layers = self.shared.layers.write();
-            let base = layers.base.clone().ok_or(Failure::Nothing)?;
-            let rows = Arc::new(std::mem::replace(&mut layers.active, Layer::above(floor)));
-            layers.frozen = Some(Arc::clone(&rows));
-            Job { base, rows, mark }
-        };
-        self.log.turn();
-        self.since = None;
-        (self.pending, self.under_way) = (Some(mark), true);
-        self.jobs.send(job).map_err(|_| Stopped::Failed("no checkpoints are made".to_owned()))
-    }
-
-    /// Learns what came of the rows that are on their way; `wait`s for it, if there are some.
-    fn receive(&mut self, wait: bool) -> Result<(), Stopped> {
-        if !self.under_way {
-            return Ok(());
-        }
-        let result = if wait { self.done.recv().ok() } else { self.done.try_recv().ok() };
-        match result {
-            Some(result) => {
-                self.under_way = false;
-                result?;
-                self.pending = None;
-                Ok(())
-            },
-            None if wait => Err(Stopped::Failed("no checkpoints are made".to_owned())),
-            None => Ok(()),
-        }
     }
 
     /// Answers a batch that could not be written; what must be repeated comes back.

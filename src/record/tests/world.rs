@@ -327,6 +327,7 @@ fn policies() -> impl Strategy<Value = Policy> {
     )
         .prop_map(|(mode, on_unknown, on_mismatch, attempts, dies)| Policy {
             mode,
+            acknowledgement: 200,
             on_unknown,
             on_mismatch,
             retry: Retry {

@@ -60,7 +60,7 @@ enum FinishMirror {
 #[derive(Encode)]
 #[expect(dead_code, reason = "the variants' numbers are what matters")]
 enum WhatMirror {
-    Stored,
+    Stored { status: u16 },
     Claimed { token: u64, attempt: u32 },
     Settled { attempt: u32, result: VerdictMirror, status: Option<u16>, detail: String, late: bool },
     Operated { act: ActMirror, note: String },

@@ -77,6 +77,11 @@ impl Key {
         self.0.get(..self.0.len().saturating_sub(16)).unwrap_or_default()
     }
 
+    /// The first possible key after this one.
+    pub(in crate::store) fn next(&self) -> Self {
+        Self::of(&[&self.0, &[0]])
+    }
+
     /// Whether it is the key of an event.
     pub(in crate::store) fn is_id(&self) -> bool {
         self.0.first() == Some(&Self::ID)

@@ -69,7 +69,7 @@ async fn a_renamed_source_goes_on_with_its_events() {
     let note = Seen { at: clock.now(), outcome: "busy".into(), status: 503, mismatch: false };
     store.note("line:wait", note);
     let story = store.story("line:wait").await.unwrap().unwrap();
-    assert_eq!(story.deliveries.counts, [("busy".to_owned(), 1)]);
+    assert_eq!(story.deliveries.counts, [("queued".to_owned(), 1), ("busy".to_owned(), 1)]);
     // New events are born under the new name.
     assert_eq!(arrive(&store, "line:new", "body").await.arrival.id, "line:new");
     assert_eq!(store.check().unwrap(), Vec::<String>::new());

@@ -25,6 +25,7 @@ pub(super) const FIRST_DELAY: Duration = Duration::from_secs(5);
 pub(super) fn policies() -> BTreeMap<String, Policy> {
     let proxy = Policy {
         mode: Mode::Proxy,
+        acknowledgement: 200,
         on_unknown: OnUnknown::Redeliver,
         on_mismatch: OnMismatch::Flag,
         retry: Retry {

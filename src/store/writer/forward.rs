@@ -1,0 +1,74 @@
+//! When rows go on from memory to the redb file.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Stopped, Writer};
+use crate::store::checkpoint::Job;
+use crate::store::layers::Layer;
+use crate::store::rows::Failure;
+
+/// How long rows stay in memory and the log before they go on to the redb file, at least.
+pub(super) const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+/// The part of `storage.cache` that rows in memory may take before they go on: one in so
+/// many. As much again may be on its way to the file.
+const LAYER_SHARE: usize = 4;
+impl Writer {
+    /// Sends the active rows on to the redb file, if they are many or old. While others are
+    /// on their way, few may stay and many must wait: that bounds memory and the log.
+    pub(super) fn checkpoint_due(&mut self) -> Result<(), Stopped> {
+        self.receive(false)?;
+        let many = self.shared.layers.read().active.bytes() > self.settings.cache / LAYER_SHARE;
+        let old = self.since.is_some_and(|since| since.elapsed() >= CHECKPOINT_EVERY);
+        if many {
+            self.receive(true)?;
+        }
+        if (many || old) && !self.under_way {
+            self.send_active()?;
+        }
+        Ok(())
+    }
+
+    /// Has everything brought to the redb file, and waits for it.
+    pub(super) fn checkpoint_all(&mut self) -> Result<(), Stopped> {
+        self.receive(true)?;
+        if self.since.is_some() {
+            self.send_active()?;
+        }
+        self.receive(true)
+    }
+
+    fn send_active(&mut self) -> Result<(), Stopped> {
+        let mark = self.log.mark();
+        let floor = self.shared.totals.lock().next;
+        let job = {
+            let mut layers = self.shared.layers.write();
+            let base = layers.base.clone().ok_or(Failure::Nothing)?;
+            let rows = Arc::new(std::mem::replace(&mut layers.active, Layer::above(floor)));
+            layers.frozen = Some(Arc::clone(&rows));
+            Job { base, rows, mark }
+        };
+        self.log.turn();
+        self.since = None;
+        (self.pending, self.under_way) = (Some(mark), true);
+        self.jobs.send(job).map_err(|_| Stopped::Failed("no checkpoints are made".to_owned()))
+    }
+
+    /// Learns what came of the rows that are on their way; `wait`s for it, if there are some.
+    pub(super) fn receive(&mut self, wait: bool) -> Result<(), Stopped> {
+        if !self.under_way {
+            return Ok(());
+        }
+        let result = if wait { self.done.recv().ok() } else { self.done.try_recv().ok() };
+        match result {
+            Some(result) => {
+                self.under_way = false;
+                result?;
+                self.pending = None;
+                Ok(())
+            },
+            None if wait => Err(Stopped::Failed("no checkpoints are made".to_owned())),
+            None => Ok(()),
+        }
+    }
+}
