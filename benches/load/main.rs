@@ -13,7 +13,7 @@
 //! The cases run one after the other, round by round, so that a disturbance meets all.
 #![expect(clippy::print_stdout, clippy::expect_used, reason = "it reports to a person, or dies")]
 
-use std::net::SocketAddr;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,7 @@ use clap::Parser;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+mod baselines;
 mod provider;
 mod report;
 mod servers;
@@ -52,7 +53,7 @@ struct Args {
     /// One short round: shows that it works, measures little.
     #[arg(long)]
     quick: bool,
-    /// Only these cases, besides `bare`.
+    /// Only these of the gateway's cases.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Given by cargo.
@@ -70,6 +71,8 @@ struct Case {
     same: bool,
     /// When the application gets it.
     reaches: Reaches,
+    /// What its rate is divided by.
+    base: &'static str,
 }
 
 /// When an event reaches the application.
@@ -83,12 +86,40 @@ enum Reaches {
     Never,
 }
 
-const CASES: [Case; 5] = [
-    Case { name: "bare", outcome: None, same: false, reaches: Reaches::Before },
-    Case { name: "accept", outcome: Some("queued"), same: false, reaches: Reaches::Never },
-    Case { name: "queue", outcome: Some("queued"), same: false, reaches: Reaches::Later },
-    Case { name: "proxy", outcome: Some("processed"), same: false, reaches: Reaches::Before },
-    Case { name: "duplicates", outcome: Some("duplicate"), same: true, reaches: Reaches::Before },
+impl Case {
+    /// A server that is not the gateway.
+    const fn baseline(name: &'static str) -> Self {
+        Self { name, outcome: None, same: false, reaches: Reaches::Before, base: "bare" }
+    }
+
+    /// Whether its handler is the application's.
+    fn is_counted(&self) -> bool {
+        self.outcome.is_some() || self.name == "bare"
+    }
+
+    const fn gateway(
+        name: &'static str,
+        outcome: &'static str,
+        reaches: Reaches,
+        base: &'static str,
+    ) -> Self {
+        Self { name, outcome: Some(outcome), same: false, reaches, base }
+    }
+}
+
+const CASES: [Case; 8] = [
+    // Reads the body, answers 200.
+    Case::baseline("bare"),
+    // Checks the signature, too.
+    Case::baseline("hmac"),
+    // Checks it, and answers once a log of all bodies, synced together, is on disk.
+    Case::baseline("log"),
+    // Sends the request on to the application, and its answer back.
+    Case::baseline("pass"),
+    Case::gateway("accept", "queued", Reaches::Never, "bare"),
+    Case::gateway("queue", "queued", Reaches::Later, "bare"),
+    Case::gateway("proxy", "processed", Reaches::Before, "pass"),
+    Case { same: true, ..Case::gateway("duplicates", "duplicate", Reaches::Before, "hmac") },
 ];
 
 fn main() {
@@ -111,7 +142,7 @@ fn main() {
         .map(Report::new)
         .collect();
     for _ in 0..args.rounds {
-        let mut bare = None;
+        let mut rates = HashMap::new();
         for report in &mut reports {
             let case = report.case;
             let load = load(&args, case, &application, &gateway);
@@ -124,8 +155,9 @@ fn main() {
                 let all = delivered + run.accepted;
                 report.drained.push(drain(&application, case, delivered, all, begun));
             }
-            let bare = *bare.get_or_insert(run.rate());
-            report.add(&run, bare, commits);
+            rates.insert(case.name, run.rate());
+            let base = rates.get(case.base).copied().unwrap_or(f64::NAN);
+            report.add(&run, base, commits);
         }
     }
     println!("{}", report::table(&reports));
@@ -133,7 +165,7 @@ fn main() {
 }
 
 fn load(args: &Args, case: Case, application: &Application, gateway: &Gateway) -> Load {
-    let to: SocketAddr = if case.outcome.is_none() { application.address } else { gateway.public };
+    let to = if case.outcome.is_none() { application.address } else { gateway.public };
     Load {
         to,
         path: format!("/hooks/{}", case.name),

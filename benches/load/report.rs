@@ -37,9 +37,9 @@ impl Report {
         }
     }
 
-    pub(crate) fn add(&mut self, run: &Run, bare: f64, commits: Commits) {
+    pub(crate) fn add(&mut self, run: &Run, base: f64, commits: Commits) {
         self.rates.push(run.rate());
-        self.ratios.push(run.rate() / bare);
+        self.ratios.push(run.rate() / base);
         self.latency.add(&run.latency).expect("a histogram that grows");
         self.wrong += run.wrong;
         self.commits = self.commits.plus(commits);
@@ -51,12 +51,15 @@ impl Report {
         let least = self.rates.iter().copied().fold(f64::INFINITY, f64::min);
         let most = self.rates.iter().copied().fold(0.0, f64::max);
         format!(
-            "| {} | {least:.0} | {:.0} | {most:.0} | {:.2} | {:.2} | {:.2} | {} |",
+            "| {} | {least:.0} | {:.0} | {most:.0} | {:.2} | {:.2} | {} | {:.2} | {:.2}-{:.2} | {} |",
             self.case.name,
             median(&self.rates),
             ms(0.5),
             ms(0.99),
+            self.case.base,
             median(&self.ratios),
+            self.ratios.iter().copied().fold(f64::INFINITY, f64::min),
+            self.ratios.iter().copied().fold(0.0, f64::max),
             self.wrong
         )
     }
@@ -65,8 +68,8 @@ impl Report {
 /// The table and what is worth knowing beside it.
 pub(crate) fn table(reports: &[Report]) -> String {
     let mut text = String::from(
-        "| case | events/s min | median | max | p50 ms | p99 ms | ratio to bare | wrong answers |\n\
-         |---|---:|---:|---:|---:|---:|---:|---:|\n",
+        "| case | events/s min | median | max | p50 ms | p99 ms | of | ratio | spread | wrong |\n\
+         |---|---:|---:|---:|---:|---:|---|---:|---:|---:|\n",
     );
     for report in reports {
         text += &report.line();

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::routing::post;
@@ -22,7 +21,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::{CASES, Reaches};
+use crate::{CASES, Case, Reaches, baselines};
+
+/// What every request is signed with.
+pub(crate) const SECRET: &str = "whsec_made_up_for_the_benchmark";
 
 /// A runtime with a thread a core.
 pub(crate) fn runtime(name: &str) -> Runtime {
@@ -40,8 +42,11 @@ impl Application {
     pub(crate) fn start() -> Self {
         let runtime = runtime("application");
         let mut counts = HashMap::new();
-        let mut router = Router::new();
-        for case in CASES {
+        let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+        let listener = listener.expect("a port");
+        let address = listener.local_addr().expect("its address");
+        let mut router = baselines::routes(address);
+        for case in CASES.into_iter().filter(Case::is_counted) {
             let count = Arc::new(AtomicU64::new(0));
             counts.insert(case.name, Arc::clone(&count));
             let handler = move |body: Bytes| async move {
@@ -53,9 +58,6 @@ impl Application {
             };
             router = router.route(&format!("/hooks/{}", case.name), post(handler));
         }
-        let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
-        let listener = listener.expect("a port");
-        let address = listener.local_addr().expect("its address");
         let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
             stream.set_nodelay(true).expect("an option of the socket");
         });
@@ -143,7 +145,7 @@ fn settings(folder: &Path, application: SocketAddr, concurrency: Option<usize>) 
         write!(
             text,
             "[sources.{name}]\nprovider = \"stripe\"\nmode = \"{mode}\"\n\
-             secrets = [\"whsec_made_up_for_the_benchmark\"]\n\
+             secrets = [\"{SECRET}\"]\n\
              target = \"http://{application}/hooks/{name}\"\n{more}"
         )
         .expect("memory");
