@@ -15,9 +15,11 @@ use tokio::task::JoinSet;
 
 use super::app::{App, Client, Receipt, Script, sha256};
 use super::child::{Site, until};
-use super::{KILLS, LAST, drained, runtime, setting};
+use super::{KILLS, LAST, drained, runtime, setting, waiting};
 
 const PROVIDERS: usize = 12;
+/// What a provider waits between two events.
+const PACE: Duration = Duration::from_millis(10);
 const PATH: &str = "/hooks/it";
 
 /// The settings one after the other: name, names of before, mode, key.
@@ -77,6 +79,9 @@ impl Providers {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             }
+            // No more than can be delivered: a gateway accepts far faster than this application
+            // answers.
+            tokio::time::sleep(PACE).await;
         }
     }
 
@@ -192,6 +197,7 @@ async fn changes(kills: u64) {
     providers.more.store(false, Ordering::Relaxed);
     tokio::time::timeout(LAST, working.join_all()).await.expect("every provider is answered");
     drained(&site, &app).await;
+    assert_eq!(waiting(&site).await, Some(0.0), "not lost, but not delivered in {LAST:?} either");
     drop(gateway);
     let (answered, receipts) = (book.lock().clone(), app.receipts());
     let acts: usize = receipts.iter().filter(|it| it.accepted().is_some()).count();
