@@ -43,7 +43,7 @@ pub(super) fn run(shared: &Arc<Shared>, jobs: &Receiver<Job>, done: &Sender<Resu
         let db = Arc::clone(&base.db);
         drop(base);
         // Before readers can need to find them there.
-        rows.rows().filter(|(key, _)| key.is_id()).for_each(|(key, _)| shared.bloom.add(key));
+        shared.bloom.add_all(&rows);
         let written = catch_unwind(AssertUnwindSafe(|| write(db, &[&rows], mark)));
         let result = written.unwrap_or(Err(Failure::Panicked)).map(|base| {
             let old = shared.finish_checkpoint(base);
@@ -51,10 +51,12 @@ pub(super) fn run(shared: &Arc<Shared>, jobs: &Receiver<Job>, done: &Sender<Resu
         });
         // Large: not under the lock, and not on the writer's time.
         drop(rows);
+        let failed = result.is_err();
         if done.send(result).is_err() {
             return;
         }
-        if shared.bloom.is_outgrown() {
+        // After a failure the file has not what was added.
+        if !failed && shared.bloom.is_outgrown() {
             renew_filter(shared);
         }
     }

@@ -16,6 +16,7 @@ use redb::StorageError;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::Health;
+use super::layers::Layer;
 use super::rows::{Key, Span};
 use super::writer::Shared;
 
@@ -50,8 +51,13 @@ impl Bloom {
     }
 
     /// A key comes to the file. To be told before a reader can need to find it there.
-    pub(super) fn add(&self, key: &Key) {
+    fn add(&self, key: &Key) {
         self.0.load().add(key);
+    }
+
+    /// All keys of these rows come to the file.
+    pub(super) fn add_all(&self, rows: &Layer) {
+        rows.rows().filter(|(key, _)| key.is_id()).for_each(|(key, _)| self.add(key));
     }
 
     /// Whether it has become too small.

@@ -389,6 +389,10 @@ impl Writer {
             (Some(mark), Some(rows)) => checkpoint::write(db, &[&rows], mark)?,
             _ => Base::new(db)?,
         };
+        // The filter may have been made anew since they were added, from a file without them.
+        if let Some(rows) = &self.shared.layers.read().frozen {
+            self.shared.bloom.add_all(rows);
+        }
         drop(self.shared.finish_checkpoint(base));
         self.pending = None;
         self.decide_and_log(|batch| {
@@ -401,19 +405,19 @@ impl Writer {
     /// Takes the file from the readers; waits for them, whose reads are short. Gives back
     /// what is still read after ten seconds.
     fn take_database(&self) -> Result<Option<Database>, Arc<Base>> {
-        let Some(mut base) = self.shared.layers.write().base.take() else { return Ok(None) };
+        let Some(base) = self.shared.layers.write().base.take() else { return Ok(None) };
         for _ in 0..1000 {
-            match Arc::try_unwrap(base) {
-                Ok(Base { db, rows }) => {
-                    drop(rows);
-                    // Nobody else has it while no rows are on their way.
-                    return Ok(Arc::into_inner(db));
-                },
-                Err(still_read) => base = still_read,
+            // Who reads the file as it was before a checkpoint has it open as well.
+            if Arc::strong_count(&base) == 1 && Arc::strong_count(&base.db) == 1 {
+                break;
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        Err(base)
+        let Base { db, rows } = Arc::try_unwrap(base)?;
+        match Arc::try_unwrap(db) {
+            Ok(db) => Ok(Some(db)),
+            Err(db) => Err(Arc::new(Base { db, rows })),
+        }
     }
 
     /// Closes the file: it has everything, and needs no log.
