@@ -38,6 +38,7 @@ mod signals;
 mod totals;
 mod verbs;
 mod writer;
+mod young;
 
 #[cfg(test)]
 mod tests;

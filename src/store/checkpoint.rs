@@ -14,12 +14,12 @@ use redb::{
     CursorError, CursorMut, Database, ReadableDatabase, Table, TableDefinition, WriteTransaction,
 };
 
-use super::codec;
-use super::filter;
 use super::layers::{Base, KEYS, Layer, ROWS};
 use super::log::Mark;
 use super::rows::{Failure, Key};
 use super::writer::Shared;
+use super::young::{self, Pass, Sorted};
+use super::{codec, filter};
 
 /// What is known of the file itself.
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
@@ -33,24 +33,21 @@ pub(super) struct Job {
     pub(super) rows: Arc<Layer>,
     /// What the file says of the log once it has them.
     pub(super) mark: Mark,
+    /// Whether all keys are to have their place then.
+    pub(super) all: bool,
 }
 
-/// Does jobs until their sender is gone. Readers see the rows in the file from the moment
-/// that they are no more in a layer above it.
-pub(super) fn run(shared: &Arc<Shared>, jobs: &Receiver<Job>, done: &Sender<Result<(), Failure>>) {
+/// Does jobs until their sender is gone.
+pub(super) fn run(
+    shared: &Arc<Shared>,
+    mut pass: Pass,
+    jobs: &Receiver<Job>,
+    done: &Sender<Result<(), Failure>>,
+) {
     renew_filter(shared);
-    for Job { base, rows, mark } in jobs {
-        let db = Arc::clone(&base.db);
-        drop(base);
-        // Before readers can need to find them there.
-        shared.bloom.add_all(&rows);
-        let written = catch_unwind(AssertUnwindSafe(|| write(db, &[&rows], mark)));
-        let result = written.unwrap_or(Err(Failure::Panicked)).map(|base| {
-            let old = shared.finish_checkpoint(base);
-            drop(old);
-        });
-        // Large: not under the lock, and not on the writer's time.
-        drop(rows);
+    for job in jobs {
+        let written = catch_unwind(AssertUnwindSafe(|| bring(shared, &pass, job)));
+        let result = written.unwrap_or(Err(Failure::Panicked)).map(|after| pass = after);
         let failed = result.is_err();
         if done.send(result).is_err() {
             return;
@@ -60,6 +57,46 @@ pub(super) fn run(shared: &Arc<Shared>, jobs: &Receiver<Job>, done: &Sender<Resu
             renew_filter(shared);
         }
     }
+}
+
+/// Brings rows to the file, and keys to their place in it. Readers find each in memory until
+/// they find it in the file.
+fn bring(shared: &Shared, pass: &Pass, job: Job) -> Result<Pass, Failure> {
+    let Job { base, rows, mark, all } = job;
+    let db = Arc::clone(&base.db);
+    drop(base);
+    let part = pass.next_part(&shared.layers, all);
+    // The filter is told before readers can need to find them there.
+    shared.bloom.add_all(part.keys.iter().map(|(key, value)| (key, Some(value.as_slice()))));
+    let Sorted { young, placed } =
+        if all { Sorted::all_placed(&rows) } else { Sorted::of(&rows, &shared.bloom) };
+    shared.bloom.add_all(placed.iter().copied());
+
+    let mut txn = db.begin_write()?;
+    txn.set_quick_repair(true);
+    let after = part.put_young(&txn, &young)?;
+    {
+        let mut keys = txn.open_table(KEYS)?;
+        put(&mut keys, part.keys.iter().map(|(key, value)| (key, Some(value.as_slice()))), |_| {
+            true
+        })?;
+        // What the filter does not know needs no removal.
+        let placed = placed.iter().filter(|(key, _)| shared.bloom.may_have(key));
+        put(&mut keys, placed.copied(), |_| false)?;
+    }
+    put_others(&txn, &rows)?;
+    put_mark(&txn, mark)?;
+    txn.commit()?;
+    let base = Base::new(db)?;
+
+    young::add(&shared.layers, &young);
+    let placed: Vec<&Key> = placed.into_iter().map(|(key, _)| key).collect();
+    young::remove(&shared.layers, &placed);
+    // Large: not let go of under the lock.
+    drop(shared.finish_checkpoint(base));
+    let placed: Vec<&Key> = part.keys.iter().map(|(key, _)| key).collect();
+    young::remove(&shared.layers, &placed);
+    Ok(after)
 }
 
 /// Makes the filter anew, in the background. Between two checkpoints: what the file has now is
@@ -75,7 +112,7 @@ fn renew_filter(shared: &Arc<Shared>) {
     }
 }
 
-/// Writes rows, the lowest layer first, and the mark; the file as of then.
+/// Writes rows, the lowest layer first, keys at their place, and the mark; the file as of then.
 pub(super) fn write(db: Arc<Database>, layers: &[&Layer], mark: Mark) -> Result<Base, Failure> {
     let mut txn = db.begin_write()?;
     txn.set_quick_repair(true);
@@ -85,20 +122,33 @@ pub(super) fn write(db: Arc<Database>, layers: &[&Layer], mark: Mark) -> Result<
     Base::new(db)
 }
 
-/// Writes rows, the lowest layer first.
+/// Writes rows, the lowest layer first, keys at their place.
 pub(super) fn put_rows(txn: &WriteTransaction, layers: &[&Layer]) -> Result<(), Failure> {
-    let (mut keys, mut rows) = (txn.open_table(KEYS)?, txn.open_table(ROWS)?);
     for layer in layers {
-        let mut left = layer.rows().peekable();
-        while let Some((key, value)) = left.next() {
-            let table = if key.is_id() { &mut keys } else { &mut rows };
-            match value {
-                None => drop(table.remove(key.bytes())?),
-                Some(value) if layer.is_born_here(key) => {
-                    put_run(table, layer, (key, value), &mut left)?;
-                },
-                Some(value) => drop(table.insert(key.bytes(), value)?),
-            }
+        put(&mut txn.open_table(KEYS)?, layer.ids(), |_| false)?;
+        put_others(txn, layer)?;
+    }
+    Ok(())
+}
+
+/// Writes all rows but keys.
+fn put_others(txn: &WriteTransaction, layer: &Layer) -> Result<(), Failure> {
+    let others = layer.rows().filter(|(key, _)| !key.is_id());
+    put(&mut txn.open_table(ROWS)?, others, |key| layer.is_born_here(key))
+}
+
+/// Writes rows to a table; `is_new`: the file has none of this key.
+fn put<'a>(
+    table: &mut Table<'_, &'static [u8], &'static [u8]>,
+    rows: impl Iterator<Item = (&'a Key, Option<&'a [u8]>)>,
+    is_new: impl Fn(&Key) -> bool,
+) -> Result<(), Failure> {
+    let mut left = rows.peekable();
+    while let Some((key, value)) = left.next() {
+        match value {
+            None => drop(table.remove(key.bytes())?),
+            Some(value) if is_new(key) => put_run(table, &is_new, (key, value), &mut left)?,
+            Some(value) => drop(table.insert(key.bytes(), value)?),
         }
     }
     Ok(())
@@ -108,7 +158,7 @@ pub(super) fn put_rows(txn: &WriteTransaction, layers: &[&Layer]) -> Result<(), 
 /// the same gap: redb need not look for the place of each.
 fn put_run<'a>(
     table: &mut Table<'_, &'static [u8], &'static [u8]>,
-    layer: &Layer,
+    is_new: impl Fn(&Key) -> bool,
     (key, value): (&Key, &[u8]),
     left: &mut Peekable<impl Iterator<Item = (&'a Key, Option<&'a [u8]>)>>,
 ) -> Result<(), Failure> {
@@ -121,7 +171,7 @@ fn put_run<'a>(
     }
     while fits
         && let Some((key, Some(value))) = left.peek()
-        && layer.is_born_here(key)
+        && is_new(key)
     {
         fits = goes_into(&mut gap, key, value)?;
         if fits {

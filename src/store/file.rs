@@ -20,6 +20,7 @@ use super::layers::{KEYS, ROWS};
 use super::log::{self, Files, Mark};
 use super::mend::save_readable;
 use super::rows::{Failure, is_no_space};
+use super::young::YOUNG;
 use crate::config;
 
 mod paced;
@@ -411,7 +412,7 @@ fn prepare(db: &Database) -> io::Result<()> {
     let prepare = || -> Result<(), Failure> {
         let txn = db.begin_write()?;
         {
-            drop((txn.open_table(KEYS)?, txn.open_table(ROWS)?));
+            drop((txn.open_table(KEYS)?, txn.open_table(ROWS)?, txn.open_table(YOUNG)?));
             if txn.open_table(META)?.insert(FORMAT_KEY, FORMAT)?.is_some() {
                 return Ok(());
             }

@@ -16,7 +16,6 @@ use redb::StorageError;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::Health;
-use super::layers::Layer;
 use super::rows::{Key, Span};
 use super::writer::Shared;
 
@@ -55,9 +54,9 @@ impl Bloom {
         self.0.load().add(key);
     }
 
-    /// All keys of these rows come to the file.
-    pub(super) fn add_all(&self, rows: &Layer) {
-        rows.rows().filter(|(key, _)| key.is_id()).for_each(|(key, _)| self.add(key));
+    /// These rows of keys come to the file.
+    pub(super) fn add_all<'a>(&self, rows: impl Iterator<Item = (&'a Key, Option<&'a [u8]>)>) {
+        rows.filter(|(_, value)| value.is_some()).for_each(|(key, _)| self.add(key));
     }
 
     /// Whether it has become too small.

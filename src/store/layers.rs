@@ -4,11 +4,14 @@
 //! what the batch wrote      only the writer sees it
 //! active                    in the log, synced; grows with each batch
 //! frozen                    the same, being written to the file; `None` most of the time
+//! keys                      keys that the file has, but not yet at their place (see [`young`])
 //! base                      the redb file as of its last checkpoint
 //! ```
 //!
 //! A row is what the uppermost of them says. Readers hold the lock for a few lookups; who
 //! walks over much has everything written to the file first and reads `base` alone.
+//!
+//! [`young`]: super::young
 
 use std::collections::{BTreeMap, HashMap, btree_map};
 use std::fmt;
@@ -50,6 +53,10 @@ impl Layer {
         Self { floor: Some(floor), ..Self::default() }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -61,6 +68,27 @@ impl Layer {
 
     pub(super) fn rows(&self) -> impl Iterator<Item = (&Key, Option<&[u8]>)> {
         self.rows.iter().map(|(key, value)| (key, value.as_deref()))
+    }
+
+    /// The keys of events.
+    pub(super) fn ids(&self) -> impl Iterator<Item = (&Key, Option<&[u8]>)> {
+        let first = Span::ids("").first;
+        self.from(&first).take_while(|(key, _)| key.is_id())
+    }
+
+    /// The rows from this key on.
+    pub(super) fn from(
+        &self,
+        first: &Key,
+    ) -> impl Iterator<Item = (&Key, Option<&[u8]>)> + use<'_> {
+        self.rows.range::<Key, _>(first..).map(|(key, value)| (key, value.as_deref()))
+    }
+
+    /// Takes a row out: what is below says what it is.
+    pub(super) fn remove(&mut self, key: &Key) {
+        if let Some(old) = self.rows.remove(key) {
+            self.bytes = self.bytes.saturating_sub(cost(key, old.as_ref()));
+        }
     }
 
     pub(super) fn put(&mut self, key: Key, value: Option<Vec<u8>>) {
@@ -88,9 +116,9 @@ impl Layer {
         for (key, value) in later.rows {
             if value.is_some() || !self.is_born_here(&key) {
                 self.put(key, value);
-            } else if let Some(old) = self.rows.remove(&key) {
+            } else {
                 // Nothing is below: the row need not be removed there.
-                self.bytes = self.bytes.saturating_sub(cost(&key, old.as_ref()));
+                self.remove(&key);
             }
         }
     }
@@ -172,6 +200,7 @@ impl Base {
 pub(super) struct Layers {
     pub(super) active: Layer,
     pub(super) frozen: Option<Arc<Layer>>,
+    pub(super) keys: Layer,
     /// `None` while the file is opened anew or compacted, and after a stop.
     pub(super) base: Option<Arc<Base>>,
 }
@@ -179,16 +208,19 @@ pub(super) struct Layers {
 impl Layers {
     pub(super) fn view(&self) -> Option<View<'_>> {
         let base = self.base.as_deref()?;
-        let layers = [Some(&self.active), self.frozen.as_deref(), None];
+        let layers = [None, Some(&self.active), self.frozen.as_deref(), Some(&self.keys)];
         Some(View { layers, base: &base.rows })
     }
 }
+
+/// How many layers are over the file.
+const LAYERS: usize = 4;
 
 /// Layers over the file, as of one moment.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
     /// The uppermost first.
-    layers: [Option<&'a Layer>; 3],
+    layers: [Option<&'a Layer>; LAYERS],
     base: &'a BaseRows,
 }
 
@@ -201,16 +233,16 @@ impl fmt::Debug for View<'_> {
 impl<'a> View<'a> {
     /// The file alone.
     pub(super) fn of(base: &'a BaseRows) -> Self {
-        Self { layers: [None; 3], base }
+        Self { layers: [None; LAYERS], base }
     }
 
-    /// The same under one more layer.
+    /// The same under what a batch wrote.
     pub(super) fn under<'b>(&self, top: &'b Layer) -> View<'b>
     where
         'a: 'b,
     {
-        let [first, second, _] = self.layers;
-        View { layers: [Some(top), first, second], base: self.base }
+        let [_, active, frozen, keys] = self.layers;
+        View { layers: [Some(top), active, frozen, keys], base: self.base }
     }
 
     /// Reads a row.
@@ -230,7 +262,7 @@ impl<'a> View<'a> {
     /// Walks over a span, in the order of the keys.
     pub(super) fn range(&self, span: &Span) -> Result<Walk<'a>, StorageError> {
         if span.first > span.last {
-            return Ok(Walk { layers: [const { None }; 3], base: None });
+            return Ok(Walk { layers: [const { None }; LAYERS], base: None });
         }
         let bounds = || (Bound::Included(&span.first), Bound::Included(&span.last));
         let layers = self
@@ -246,7 +278,7 @@ type BaseRow<'a> = (AccessGuard<'a, &'static [u8]>, AccessGuard<'a, &'static [u8
 
 /// The rows of several layers, as one.
 pub(super) struct Walk<'a> {
-    layers: [Option<LayerRows<'a>>; 3],
+    layers: [Option<LayerRows<'a>>; LAYERS],
     base: Option<Peekable<BaseRange<'a>>>,
 }
 

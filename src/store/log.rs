@@ -160,18 +160,7 @@ fn grow(file: &dyn StorageBackend, length: &mut u64, end: u64) -> io::Result<()>
 fn encode(to: &mut Vec<u8>, id: u64, number: u64, rows: &Layer) -> io::Result<()> {
     to.clear();
     to.resize(HEADER, 0);
-    for (key, value) in rows.rows() {
-        let key = key.bytes();
-        let length = value.map_or(Ok(REMOVED), |value| u32::try_from(value.len()));
-        let lengths = (u32::try_from(key.len()), length);
-        let (Ok(key_length), Ok(length)) = lengths else {
-            return Err(io::Error::other("a row is too long"));
-        };
-        to.extend_from_slice(&key_length.to_le_bytes());
-        to.extend_from_slice(&length.to_le_bytes());
-        to.extend_from_slice(key);
-        to.extend_from_slice(value.unwrap_or_default());
-    }
+    rows.rows().try_for_each(|(key, value)| put_row(to, key, value))?;
     let length = u64::try_from(to.len() - HEADER).unwrap_or(u64::MAX);
     let sum = sum(id, number, length, to.get(HEADER..).unwrap_or_default());
     let header = [u64::from_le_bytes(MAGIC), id, number, length, sum];
@@ -179,6 +168,20 @@ fn encode(to: &mut Vec<u8>, id: u64, number: u64, rows: &Layer) -> io::Result<()
         place.copy_from_slice(&value.to_le_bytes());
     }
     to.resize(to.len().next_multiple_of(BLOCK), 0);
+    Ok(())
+}
+
+/// Adds a row to the bytes of a batch.
+pub(super) fn put_row(to: &mut Vec<u8>, key: &Key, value: Option<&[u8]>) -> io::Result<()> {
+    let key = key.bytes();
+    let length = value.map_or(Ok(REMOVED), |value| u32::try_from(value.len()));
+    let (Ok(key_length), Ok(length)) = (u32::try_from(key.len()), length) else {
+        return Err(io::Error::other("a row is too long"));
+    };
+    to.extend_from_slice(&key_length.to_le_bytes());
+    to.extend_from_slice(&length.to_le_bytes());
+    to.extend_from_slice(key);
+    to.extend_from_slice(value.unwrap_or_default());
     Ok(())
 }
 
@@ -243,7 +246,8 @@ fn batch(bytes: &[u8], id: u64) -> Option<(u64, &[u8])> {
     (sum(id, number, length, rows) == stored).then_some((number, rows))
 }
 
-fn decode(mut bytes: &[u8]) -> Option<Layer> {
+/// Reads rows as [`put_row`] wrote them.
+pub(super) fn decode(mut bytes: &[u8]) -> Option<Layer> {
     let mut rows = Layer::default();
     while !bytes.is_empty() {
         let (key_length, rest) = bytes.split_first_chunk::<4>()?;

@@ -15,6 +15,7 @@ use super::key_rules;
 use super::layers::{Base, Fronts, ROWS, View};
 use super::rows::{self, Failure, Key, Place, Row, Rows, Span};
 use super::totals::Totals;
+use super::young;
 use crate::record::Event;
 
 /// Numbers skipped when the counter had to be counted anew.
@@ -80,6 +81,9 @@ pub(super) fn save_readable(from: &Arc<Database>, to: &Arc<Database>) -> Result<
             if let Ok(seq) = rows::open::<u64>(&key, &value) {
                 made.put(key, &seq)?;
             }
+        }
+        for (key, value) in young::read(&**from, old.view())?.0.rows() {
+            made.written.put(key.clone(), value.map(<[u8]>::to_vec));
         }
         for row in old.view().range(&Span::events())? {
             let (key, value) = row?;

@@ -30,10 +30,11 @@ use super::file::Medium;
 use super::filter::Bloom;
 use super::layers::{Base, Fronts, Layer, Layers};
 use super::log::{Log, Mark};
-use super::rows::Failure;
+use super::rows::{Failure, Key};
 use super::rules::Rules;
 use super::totals::Totals;
 use super::verbs::{Batch, decide};
+use super::young::{self, Pass};
 use super::{Health, Unavailable};
 use crate::config;
 use crate::telemetry;
@@ -44,6 +45,7 @@ mod lanes;
 mod op;
 
 use compact::Asked;
+pub(super) use forward::layer_limit;
 pub(super) use lanes::Lanes;
 use op::Noted;
 pub(super) use op::{Op, Reply};
@@ -72,10 +74,11 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(base: Base, totals: Totals) -> Self {
+    pub(super) fn new(base: Base, keys: Layer, totals: Totals) -> Self {
         let active = Layer::above(totals.next);
         let bloom = Arc::new(Bloom::new());
-        let layers = Layers { active, frozen: None, base: Some(Arc::new(base.with(&bloom))) };
+        let base = Some(Arc::new(base.with(&bloom)));
+        let layers = Layers { active, frozen: None, keys, base };
         Self {
             layers: RwLock::new(layers),
             bloom,
@@ -86,11 +89,14 @@ impl Shared {
         }
     }
 
-    /// The frozen rows are in the file, as `base` has it. Returns what held the file before.
+    /// The frozen rows are in the file, as `base` has it. Returns what is to be let go of.
     pub(super) fn finish_checkpoint(&self, base: Base) -> (Option<Arc<Layer>>, Option<Arc<Base>>) {
-        let base = Arc::new(base.with(&self.bloom));
+        let base = Some(Arc::new(base.with(&self.bloom)));
         let mut layers = self.layers.write();
-        (layers.frozen.take(), layers.base.replace(base))
+        if self.health() == Health::Stopped {
+            return (None, base);
+        }
+        (layers.frozen.take(), std::mem::replace(&mut layers.base, base))
     }
 
     pub(super) fn health(&self) -> Health {
@@ -133,6 +139,8 @@ pub(super) struct Writer {
     /// and what came of it comes back, while some are.
     done: Receiver<Result<(), Failure>>,
     under_way: bool,
+    /// The same, as it was heard of while waiting for something to do.
+    result: Option<Result<(), Failure>>,
     /// What the file says of the log once it has the frozen rows.
     pending: Option<Mark>,
     /// Since when the active layer has rows.
@@ -152,27 +160,25 @@ impl From<Failure> for Stopped {
 }
 
 impl Writer {
-    /// `claims` bounds how many claims may wait.
     pub(super) fn new(
         shared: Arc<Shared>,
         rules: Arc<Rules>,
         medium: Medium,
         settings: config::Storage,
         log: Log,
-        claims: usize,
+        pass: Pass,
     ) -> io::Result<(Lanes, Self)> {
-        let claims_waiting = claims;
         let (own_in, own) = crossbeam_channel::unbounded();
         let (claims_in, claims) = crossbeam_channel::unbounded();
         let (upkeep_in, upkeep) = crossbeam_channel::unbounded();
-        let lanes = Lanes { own: own_in, claims: claims_in, upkeep: upkeep_in, claims_waiting };
+        let lanes = Lanes { own: own_in, claims: claims_in, upkeep: upkeep_in };
         // One at a time is under way.
         let (jobs, jobs_out) = crossbeam_channel::bounded(1);
         let (done_in, done) = crossbeam_channel::bounded(1);
         let readers = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("checkpoint".to_owned())
-            .spawn(move || checkpoint::run(&readers, &jobs_out, &done_in))?;
+            .spawn(move || checkpoint::run(&readers, pass, &jobs_out, &done_in))?;
         let writer = Self {
             own,
             claims,
@@ -186,6 +192,7 @@ impl Writer {
             jobs,
             done,
             under_way: false,
+            result: None,
             pending: None,
             since: None,
         };
@@ -252,9 +259,9 @@ impl Writer {
         }
     }
 
-    /// Waits for an operation, or until rows must go on to the file, and takes what else
-    /// waits, lane by lane.
-    fn gather(&self, mut ops: Vec<Op>) -> Vec<Op> {
+    /// Waits for an operation, or until rows must go on to the file or have come there, and
+    /// takes what else waits, lane by lane.
+    fn gather(&mut self, mut ops: Vec<Op>) -> Vec<Op> {
         if ops.is_empty() && self.own.is_empty() && self.claims.is_empty() {
             // A closed lane means that the store was dropped: stop.
             let stop = || Op::Stop { reply: Reply::nobody() };
@@ -264,11 +271,14 @@ impl Writer {
                 },
                 _ => never(),
             };
+            let nothing = never();
+            let done = if self.under_way { &self.done } else { &nothing };
             select! {
                 recv(self.own) -> op => ops.push(op.unwrap_or_else(|_| stop())),
                 recv(self.claims) -> op => ops.push(op.unwrap_or_else(|_| stop())),
                 recv(self.upkeep) -> op => ops.push(op.unwrap_or_else(|_| stop())),
                 recv(due) -> _ => {},
+                recv(done) -> result => self.result = result.ok(),
             }
         }
         ops.extend(self.own.try_iter());
@@ -385,13 +395,14 @@ impl Writer {
             Err(error) => return Err(Stopped::Failed(error.to_string())),
         };
         let frozen = self.shared.layers.read().frozen.clone();
-        let base = match (self.pending, frozen) {
-            (Some(mark), Some(rows)) => checkpoint::write(db, &[&rows], mark)?,
+        let base = match (self.pending, &frozen) {
+            (Some(mark), Some(rows)) => checkpoint::write(db, &[rows], mark)?,
             _ => Base::new(db)?,
         };
-        // The filter may have been made anew since they were added, from a file without them.
-        if let Some(rows) = &self.shared.layers.read().frozen {
-            self.shared.bloom.add_all(rows);
+        if let Some(rows) = frozen {
+            self.shared.bloom.add_all(rows.ids());
+            let placed: Vec<&Key> = rows.ids().map(|(key, _)| key).collect();
+            young::remove(&self.shared.layers, &placed);
         }
         drop(self.shared.finish_checkpoint(base));
         self.pending = None;

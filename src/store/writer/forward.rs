@@ -13,32 +13,38 @@ pub(super) const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 /// The part of `storage.cache` that rows in memory may take before they go on: one in so
 /// many. As much again may be on its way to the file.
 const LAYER_SHARE: usize = 4;
+
+/// The bytes that the rows of one layer may take in memory.
+pub(in crate::store) fn layer_limit(cache: usize) -> usize {
+    cache / LAYER_SHARE
+}
+
 impl Writer {
     /// Sends the active rows on to the redb file, if they are many or old. While others are
     /// on their way, few may stay and many must wait: that bounds memory and the log.
     pub(super) fn checkpoint_due(&mut self) -> Result<(), Stopped> {
         self.receive(false)?;
-        let many = self.shared.layers.read().active.bytes() > self.settings.cache / LAYER_SHARE;
+        let many = self.shared.layers.read().active.bytes() > layer_limit(self.settings.cache);
         let old = self.since.is_some_and(|since| since.elapsed() >= CHECKPOINT_EVERY);
         if many {
             self.receive(true)?;
         }
         if (many || old) && !self.under_way {
-            self.send_active()?;
+            self.send_active(false)?;
         }
         Ok(())
     }
 
-    /// Has everything brought to the redb file, and waits for it.
+    /// Has everything brought to its place in the redb file, and waits for it.
     pub(super) fn checkpoint_all(&mut self) -> Result<(), Stopped> {
         self.receive(true)?;
-        if self.since.is_some() {
-            self.send_active()?;
+        if self.since.is_some() || !self.shared.layers.read().keys.is_empty() {
+            self.send_active(true)?;
         }
         self.receive(true)
     }
 
-    fn send_active(&mut self) -> Result<(), Stopped> {
+    fn send_active(&mut self, all: bool) -> Result<(), Stopped> {
         let mark = self.log.mark();
         let floor = self.shared.totals.lock().next;
         let job = {
@@ -46,7 +52,7 @@ impl Writer {
             let base = layers.base.clone().ok_or(Failure::Nothing)?;
             let rows = Arc::new(std::mem::replace(&mut layers.active, Layer::above(floor)));
             layers.frozen = Some(Arc::clone(&rows));
-            Job { base, rows, mark }
+            Job { base, rows, mark, all }
         };
         self.log.turn();
         self.since = None;
@@ -59,7 +65,10 @@ impl Writer {
         if !self.under_way {
             return Ok(());
         }
-        let result = if wait { self.done.recv().ok() } else { self.done.try_recv().ok() };
+        let result = self
+            .result
+            .take()
+            .or_else(|| if wait { self.done.recv().ok() } else { self.done.try_recv().ok() });
         match result {
             Some(result) => {
                 self.under_way = false;

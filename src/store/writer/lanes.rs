@@ -5,6 +5,8 @@ use crossbeam_channel::Sender;
 use super::{Op, Reply};
 use crate::store::Unavailable;
 
+/// Claims that may wait; a further one is refused at once.
+const CLAIMS_WAITING: usize = 4096;
 /// Operations of upkeep that may wait.
 const UPKEEP_WAITING: usize = 64;
 
@@ -19,8 +21,6 @@ pub(in crate::store) struct Lanes {
     pub(super) own: Sender<Op>,
     pub(super) claims: Sender<Op>,
     pub(super) upkeep: Sender<Op>,
-    /// How many claims may wait.
-    pub(super) claims_waiting: usize,
 }
 
 impl Lanes {
@@ -30,7 +30,7 @@ impl Lanes {
     }
 
     pub(in crate::store) fn claim(&self, op: Op) -> Result<(), Unavailable> {
-        send_below(&self.claims, self.claims_waiting, op)
+        send_below(&self.claims, CLAIMS_WAITING, op)
     }
 
     pub(in crate::store) fn upkeep(&self, op: Op) -> Result<(), Unavailable> {
