@@ -68,13 +68,13 @@ fn bring(shared: &Shared, pass: &Pass, job: Job) -> Result<Pass, Failure> {
     let part = pass.next_part(&shared.layers, all);
     // The filter is told before readers can need to find them there.
     shared.bloom.add_all(part.keys.iter().map(|(key, value)| (key, Some(value.as_slice()))));
-    let Sorted { young, placed } =
-        if all { Sorted::all_placed(&rows) } else { Sorted::of(&rows, &shared.bloom) };
+    let sorted = if all { Sorted::all_placed(&rows) } else { Sorted::of(&rows, &shared.bloom) };
+    let Sorted { young, placed } = &sorted;
     shared.bloom.add_all(placed.iter().copied());
 
     let mut txn = db.begin_write()?;
     txn.set_quick_repair(true);
-    let after = part.put_young(&txn, &young)?;
+    let after = part.put_young(&txn, &sorted)?;
     {
         let mut keys = txn.open_table(KEYS)?;
         put(&mut keys, part.keys.iter().map(|(key, value)| (key, Some(value.as_slice()))), |_| {
@@ -89,8 +89,8 @@ fn bring(shared: &Shared, pass: &Pass, job: Job) -> Result<Pass, Failure> {
     txn.commit()?;
     let base = Base::new(db)?;
 
-    young::add(&shared.layers, &young);
-    let placed: Vec<&Key> = placed.into_iter().map(|(key, _)| key).collect();
+    young::add(&shared.layers, young);
+    let placed: Vec<&Key> = placed.iter().map(|(key, _)| *key).collect();
     young::remove(&shared.layers, &placed);
     // Large: not let go of under the lock.
     drop(shared.finish_checkpoint(base));
@@ -112,11 +112,13 @@ fn renew_filter(shared: &Arc<Shared>) {
     }
 }
 
-/// Writes rows, the lowest layer first, keys at their place, and the mark; the file as of then.
+/// Writes rows, the lowest layer first, and the mark; the file as of then. All keys that have
+/// no place yet are among the rows: they have it then.
 pub(super) fn write(db: Arc<Database>, layers: &[&Layer], mark: Mark) -> Result<Base, Failure> {
     let mut txn = db.begin_write()?;
     txn.set_quick_repair(true);
     put_rows(&txn, layers)?;
+    young::clear(&txn)?;
     put_mark(&txn, mark)?;
     txn.commit()?;
     Base::new(db)

@@ -82,7 +82,7 @@ pub(super) fn save_readable(from: &Arc<Database>, to: &Arc<Database>) -> Result<
                 made.put(key, &seq)?;
             }
         }
-        for (key, value) in young::read(&**from, old.view())?.0.rows() {
+        for (key, value) in young::read(&**from, old.view())?.rows() {
             made.written.put(key.clone(), value.map(<[u8]>::to_vec));
         }
         for row in old.view().range(&Span::events())? {

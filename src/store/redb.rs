@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::file::{Medium, OpenError, Progress};
-use super::layers::{Base, Fronts, Layer, Layers, View};
+use super::layers::{Base, Fronts, Layers, View};
 use super::list::{self, Position, Wanted};
 use super::log::{self, Log, Mark};
 use super::rows::Failure;
@@ -43,7 +43,7 @@ const CLOCK_GAP: Duration = Duration::from_hours(24);
 
 /// The events of one redb file.
 pub struct RedbStore {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     pub(super) rules: Arc<Rules>,
     lanes: Lanes,
     medium: Medium,
@@ -99,18 +99,18 @@ impl RedbStore {
         let mark = checkpoint::mark(&db).map_err(|failure| medium.explain(failure))?;
         let files = medium.open_log(mark.open)?;
         let rules = Arc::new(Rules::new(sources, clock));
-        let Start { base, keys, next_young, mark, totals, recovered, old_keys } =
+        let Start { base, mark, totals, recovered, old_keys } =
             start(db, &files, mark, &rules).map_err(|failure| medium.explain(failure))?;
 
         let log = Log::begin(files, mark).map_err(|cause| medium.explain(cause.into()))?;
-        let shared = Arc::new(Shared::new(base, keys, totals));
+        let shared = Arc::new(Shared::new(base, totals));
         let (lanes, writer) = Writer::new(
             Arc::clone(&shared),
             Arc::clone(&rules),
             medium.clone(),
             settings.clone(),
             log,
-            Pass::new(layer_limit(settings.cache), next_young),
+            Pass::new(layer_limit(settings.cache)),
         )
         .map_err(|cause| OpenError::Io { path: "checkpoint thread".to_owned(), cause })?;
         let thread = std::thread::Builder::new()
@@ -423,9 +423,6 @@ fn in_doubt(last_seen: Millis, now: Millis) -> bool {
 /// What a start found, and made.
 struct Start {
     base: Base,
-    /// Keys without their place yet, and the number of the next row for such.
-    keys: Layer,
-    next_young: u64,
     mark: Mark,
     totals: Totals,
     recovered: usize,
@@ -441,7 +438,7 @@ fn start(db: Database, files: &log::Files, mark: Mark, rules: &Rules) -> Result<
         tracing::info!(batches, bytes = tail.bytes(), "the log has what the file has not");
     }
     let base = Base::new(Arc::new(db))?;
-    let (keys, next_young) = young::read(&*base.db, base.view())?;
+    let keys = young::read(&*base.db, base.view())?;
     let layers = Layers { active: tail, frozen: None, keys, base: Some(Arc::new(base)) };
     let view = layers.view().ok_or(Failure::Nothing)?;
     let totals = mend::read_totals(view)?;
@@ -456,12 +453,11 @@ fn start(db: Database, files: &log::Files, mark: Mark, rules: &Rules) -> Result<
     decided.tell();
     // What is in the log belongs to no log any more, once this is written.
     let mark = Mark { id: uuid::Uuid::new_v4().as_u64_pair().0, applied, open: true };
-    let Layers { active: tail, mut keys, base: old, .. } = layers;
+    let Layers { active: tail, keys, base: old, .. } = layers;
     let db = old.map(|base| Arc::clone(&base.db)).ok_or(Failure::Nothing)?;
     let made = decided.rows.unwrap_or_default();
-    let base = checkpoint::write(db, &[&tail, &made], mark)?;
-    tail.ids().chain(made.ids()).for_each(|(key, _)| keys.remove(key));
-    Ok(Start { base, keys, next_young, mark, totals: decided.totals, recovered, old_keys })
+    let base = checkpoint::write(db, &[&keys, &tail, &made], mark)?;
+    Ok(Start { base, mark, totals: decided.totals, recovered, old_keys })
 }
 
 /// redb may panic on a damaged page: that is an error of this read, not the end of whoever

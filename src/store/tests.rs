@@ -3,6 +3,7 @@
 mod log;
 mod settings;
 mod signals;
+mod young;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

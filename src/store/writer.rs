@@ -30,11 +30,11 @@ use super::file::Medium;
 use super::filter::Bloom;
 use super::layers::{Base, Fronts, Layer, Layers};
 use super::log::{Log, Mark};
-use super::rows::{Failure, Key};
+use super::rows::Failure;
 use super::rules::Rules;
 use super::totals::Totals;
 use super::verbs::{Batch, decide};
-use super::young::{self, Pass};
+use super::young::Pass;
 use super::{Health, Unavailable};
 use crate::config;
 use crate::telemetry;
@@ -74,11 +74,11 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(base: Base, keys: Layer, totals: Totals) -> Self {
+    pub(super) fn new(base: Base, totals: Totals) -> Self {
         let active = Layer::above(totals.next);
         let bloom = Arc::new(Bloom::new());
         let base = Some(Arc::new(base.with(&bloom)));
-        let layers = Layers { active, frozen: None, keys, base };
+        let layers = Layers { active, base, ..Layers::default() };
         Self {
             layers: RwLock::new(layers),
             bloom,
@@ -394,15 +394,19 @@ impl Writer {
             },
             Err(error) => return Err(Stopped::Failed(error.to_string())),
         };
-        let frozen = self.shared.layers.read().frozen.clone();
-        let base = match (self.pending, &frozen) {
-            (Some(mark), Some(rows)) => checkpoint::write(db, &[rows], mark)?,
-            _ => Base::new(db)?,
+        let base = {
+            // Nobody else wants to write it, and who reads finds no file.
+            let layers = self.shared.layers.read();
+            match (self.pending, &layers.frozen) {
+                (Some(mark), Some(rows)) => {
+                    self.shared.bloom.add_all(layers.keys.ids().chain(rows.ids()));
+                    checkpoint::write(db, &[&layers.keys, rows], mark)?
+                },
+                _ => Base::new(db)?,
+            }
         };
-        if let Some(rows) = frozen {
-            self.shared.bloom.add_all(rows.ids());
-            let placed: Vec<&Key> = rows.ids().map(|(key, _)| key).collect();
-            young::remove(&self.shared.layers, &placed);
+        if self.pending.is_some() {
+            drop(std::mem::take(&mut self.shared.layers.write().keys));
         }
         drop(self.shared.finish_checkpoint(base));
         self.pending = None;

@@ -7,12 +7,13 @@
 //! keys which go to the same page go together. Once such a pass is over, the young rows that
 //! were there when it began are removed.
 //!
-//! A start brings all that it finds in young rows to their place.
+//! Young rows are a log: a key in them counts unless a later one says that it was placed. A
+//! start brings all that count to their place.
 
 use parking_lot::RwLock;
 use redb::{ReadableDatabase, TableDefinition, WriteTransaction};
 
-use super::codec::{self, Damaged};
+use super::codec;
 use super::filter::Bloom;
 use super::layers::{Layer, Layers, View};
 use super::log;
@@ -20,7 +21,7 @@ use super::rows::{self, Failure, Key, Row, Span};
 use crate::record::Event;
 
 const TABLE: &str = "young";
-/// Keys that have no place yet, as the log has rows.
+/// Keys that have no place yet, or (as removed) have one since, as the log has rows.
 pub(super) const YOUNG: TableDefinition<'static, u64, &[u8]> = TableDefinition::new(TABLE);
 
 /// A checkpoint brings one in so many of the keys in memory to their place,
@@ -54,7 +55,7 @@ pub(super) struct Pass {
 pub(super) struct Sorted<'a> {
     /// New, and not in the file: they stay in memory.
     pub(super) young: Vec<(&'a Key, &'a [u8])>,
-    /// All others: what the file says of them from now on.
+    /// All others: the file says what becomes of them.
     pub(super) placed: Vec<(&'a Key, Option<&'a [u8]>)>,
 }
 
@@ -74,20 +75,28 @@ impl<'a> Sorted<'a> {
     pub(super) fn all_placed(rows: &'a Layer) -> Self {
         Self { young: Vec::new(), placed: rows.ids().collect() }
     }
+
+    /// What the young rows are to say.
+    fn changes(&self) -> Vec<(&Key, Option<&[u8]>)> {
+        let young = self.young.iter().map(|&(key, value)| (key, Some(value)));
+        young.chain(self.placed.iter().map(|&(key, _)| (key, None))).collect()
+    }
 }
 
 /// What goes to its place next.
 pub(super) struct Part {
     pub(super) keys: Keys,
+    /// Whether all go to their place, and no young row is left.
+    all: bool,
     /// Whether every key in memory has had its turn then.
     is_over: bool,
     after: Pass,
 }
 
 impl Pass {
-    /// Goes on after the young rows that are there, whose keys are in memory.
-    pub(super) fn new(limit: usize, next: u64) -> Self {
-        Self { limit, at: Span::ids("").first, first: next, next }
+    /// No key is in memory. They may take about `limit` bytes of it.
+    pub(super) fn new(limit: usize) -> Self {
+        Self { limit, at: Span::ids("").first, first: 0, next: 0 }
     }
 
     /// Picks the keys that go to their place next: `all` of them, or a part.
@@ -117,27 +126,28 @@ impl Pass {
             };
             after.at = last.next();
         }
-        Part { keys, is_over, after }
+        Part { keys, all, is_over, after }
     }
 }
 
 impl Part {
-    /// Writes the new young keys, and removes the rows of those that have their place.
-    /// Returns where the pass stands once `txn` is committed.
+    /// Writes young rows, and removes those whose keys all have their place. Returns where the
+    /// pass stands once `txn` is committed.
     pub(super) fn put_young(
         &self,
         txn: &WriteTransaction,
-        young: &[(&Key, &[u8])],
+        sorted: &Sorted<'_>,
     ) -> Result<Pass, Failure> {
         let mut after = self.after.clone();
         let mut table = txn.open_table(YOUNG)?;
         if self.is_over {
             table.retain_in(..after.first, |_, _| false)?;
         }
-        for some in young.chunks(ROW_KEYS) {
+        let changes = if self.all { Vec::new() } else { sorted.changes() };
+        for some in changes.chunks(ROW_KEYS) {
             let mut bytes = Vec::new();
             for (key, value) in some {
-                log::put_row(&mut bytes, key, Some(value))?;
+                log::put_row(&mut bytes, key, *value)?;
             }
             let value = codec::seal(TABLE, &after.next.to_be_bytes(), codec::encode(&bytes)?);
             table.insert(after.next, value.as_slice())?;
@@ -172,23 +182,20 @@ pub(super) fn remove(layers: &RwLock<Layers>, placed: &[&Key]) {
     }
 }
 
-/// The keys that have no place yet, and the number of the next young row. Those of events
-/// that were forgotten since are left out.
-pub(super) fn read(db: &impl ReadableDatabase, file: View<'_>) -> Result<(Layer, u64), Failure> {
-    let (mut keys, mut next, mut whole) = (Layer::default(), 0, true);
+/// The keys that have no place yet.
+pub(super) fn read(db: &impl ReadableDatabase, file: View<'_>) -> Result<Layer, Failure> {
+    let (mut keys, mut whole) = (Layer::default(), true);
     for row in db.begin_read()?.open_table(YOUNG)?.range::<u64>(..)? {
         let (number, value) = row?;
-        next = number.value().saturating_add(1);
         let bytes = codec::open::<Vec<u8>>(TABLE, &number.value().to_be_bytes(), value.value());
         let Some(some) = bytes.ok().and_then(|bytes| log::decode(&bytes)) else {
             whole = false;
             continue;
         };
         for (key, value) in some.rows() {
-            if let Some(value) = value
-                && is_in_force(file, key, value)?
-            {
-                keys.put(key.clone(), Some(value.to_vec()));
+            match value {
+                Some(value) => keys.put(key.clone(), Some(value.to_vec())),
+                None => keys.remove(key),
             }
         }
     }
@@ -196,20 +203,7 @@ pub(super) fn read(db: &impl ReadableDatabase, file: View<'_>) -> Result<(Layer,
         tracing::warn!("keys of new events could not be read: they are made anew from the events");
         from_events(file, &mut keys)?;
     }
-    Ok((keys, next))
-}
-
-/// Whether this is what the store says of a key.
-fn is_in_force(file: View<'_>, key: &Key, value: &[u8]) -> Result<bool, Failure> {
-    let (Some(Row::Id(id)), Ok(seq)) = (key.read(), rows::open::<u64>(key, value)) else {
-        return Ok(false);
-    };
-    Ok(match file.event(seq)? {
-        None => false,
-        Some(Ok(event)) => event.id == id,
-        // Unless it is known already that it cannot be read.
-        Some(Err(Damaged)) => file.get(key, |_| ())?.is_none(),
-    })
+    Ok(keys)
 }
 
 /// Adds the keys of all events that have none.
@@ -227,4 +221,9 @@ fn from_events(file: View<'_>, keys: &mut Layer) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Removes all young rows: all keys have their place.
+pub(super) fn clear(txn: &WriteTransaction) -> Result<(), Failure> {
+    Ok(txn.open_table(YOUNG)?.retain(|_, _| false)?)
 }

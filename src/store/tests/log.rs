@@ -9,12 +9,18 @@ async fn crashed(dir: &tempfile::TempDir, clock: &Arc<Clock>) -> config::Storage
     let other = tempfile::tempdir().unwrap();
     let store = open(&other, clock);
     arrive(&store, "q:1", "body").await;
-    let (from, to) = (settings(&other).path, settings(dir));
+    let to = copy_files(&other, dir);
+    store.close().await;
+    to
+}
+
+/// Copies the files of a store that is open, as a crash would leave them.
+pub(super) fn copy_files(from: &tempfile::TempDir, to: &tempfile::TempDir) -> config::Storage {
+    let (from, to) = (settings(from).path, settings(to));
     fs::create_dir_all(to.path.parent().unwrap()).unwrap();
     for file in ["oncegate.redb", "oncegate.redb.log0", "oncegate.redb.log1"] {
         fs::copy(from.with_file_name(file), to.path.with_file_name(file)).unwrap();
     }
-    store.close().await;
     to
 }
 
