@@ -60,11 +60,17 @@ impl Run {
 
 /// Sends `load` and waits for its end.
 pub(crate) async fn run(load: Load) -> Run {
+    let mut streams = Vec::with_capacity(load.connections);
+    for _ in 0..load.connections {
+        streams.push(TcpStream::connect(load.to).await.expect("a connection"));
+    }
+    // Not before all are open: the first event of each is to be in the warm-up.
     let begin = Instant::now() + load.warm_up;
     let end = begin + load.measured;
     let load = Arc::new(load);
-    let connections: Vec<_> = (0..load.connections)
-        .map(|_| tokio::spawn(connection(Arc::clone(&load), begin, end)))
+    let connections: Vec<_> = streams
+        .into_iter()
+        .map(|stream| tokio::spawn(connection(Arc::clone(&load), stream, begin, end)))
         .collect();
     let mut all = Run::new(load.measured);
     for connection in connections {
@@ -76,9 +82,8 @@ pub(crate) async fn run(load: Load) -> Run {
     all
 }
 
-async fn connection(load: Arc<Load>, begin: Instant, end: Instant) -> Run {
+async fn connection(load: Arc<Load>, mut stream: TcpStream, begin: Instant, end: Instant) -> Run {
     let mut run = Run::new(load.measured);
-    let mut stream = TcpStream::connect(load.to).await.expect("a connection");
     stream.set_nodelay(true).expect("an option of the socket");
     let (mut out, mut input) = (Vec::with_capacity(4096), Vec::with_capacity(4096));
     let own = id();
