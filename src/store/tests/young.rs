@@ -52,6 +52,14 @@ async fn young(dir: &tempfile::TempDir, clock: &Arc<Clock>) -> (RedbStore, Strin
     }
 }
 
+/// Holds what a copy meets after a crash, and the whole file, against what is right.
+async fn after_crash(dir: &tempfile::TempDir, clock: &Arc<Clock>, id: &str, right: &Meets) {
+    let store = open(dir, clock);
+    assert_eq!(arrive(&store, id, "body").await.arrival.meets, *right);
+    assert_eq!(store.check().unwrap(), Vec::<String>::new());
+    store.close().await;
+}
+
 #[tokio::test]
 async fn a_key_without_a_place_survives_a_crash() {
     let (dir, crashed, clock) =
@@ -59,13 +67,7 @@ async fn a_key_without_a_place_survives_a_crash() {
     let (store, id) = young(&dir, &clock).await;
     copy_files(&dir, &crashed);
     store.close().await;
-    let store = open(&crashed, &clock);
-    assert_eq!(
-        arrive(&store, &id, "body").await.arrival.meets,
-        Meets::Duplicate(Finish::Acknowledged)
-    );
-    assert_eq!(store.check().unwrap(), Vec::<String>::new());
-    store.close().await;
+    after_crash(&crashed, &clock, &id, &Meets::Duplicate(Finish::Acknowledged)).await;
 }
 
 #[tokio::test]
@@ -77,10 +79,7 @@ async fn a_key_that_was_forgotten_before_it_had_a_place_stays_forgotten() {
     checkpoint(&store).await;
     copy_files(&dir, &crashed);
     store.close().await;
-    let store = open(&crashed, &clock);
-    assert_eq!(arrive(&store, &id, "body").await.arrival.meets, Meets::Queued);
-    assert_eq!(store.check().unwrap(), Vec::<String>::new());
-    store.close().await;
+    after_crash(&crashed, &clock, &id, &Meets::Queued).await;
 }
 
 #[tokio::test]
@@ -100,13 +99,7 @@ async fn keys_whose_young_row_rotted_are_made_anew_from_the_events() {
     }
     txn.commit().unwrap();
     drop(db);
-    let store = open(&crashed, &clock);
-    assert_eq!(
-        arrive(&store, &id, "body").await.arrival.meets,
-        Meets::Duplicate(Finish::Acknowledged)
-    );
-    assert_eq!(store.check().unwrap(), Vec::<String>::new());
-    store.close().await;
+    after_crash(&crashed, &clock, &id, &Meets::Duplicate(Finish::Acknowledged)).await;
 }
 
 #[tokio::test]
