@@ -14,6 +14,15 @@ crash:
 fuzz:
     tests/fuzz
 
-# The gateway beside a bare HTTP server, in one run.
-bench:
-    cargo bench --bench load
+# Every figure beside its floor and goal: 25 GiB of disk, three quarters of an hour. Options as
+# `just bench --only accept-64,one`.
+bench *options:
+    cargo bench --bench load -- {{options}}
+
+# The same with little data: shows that it works, measures nothing.
+bench-quick:
+    cargo bench --bench load -- --quick
+
+# The steps of one webhook by themselves.
+micro *options:
+    cargo bench --bench micro -- {{options}}
