@@ -1,8 +1,7 @@
 //! One source at run time, and one attempt: deliver, then settle, whatever happens.
 
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -15,9 +14,9 @@ use crate::config::Source;
 use crate::deliver::{Attempt, BadTarget, Origin, Report, Trust, Upstream};
 use crate::key::{self, Rule};
 use crate::record::{Label, Lead, Settled, Settlement, Token, Verdict, signal_of};
-use crate::store::{Payload, Store, Unavailable};
+use crate::store::{Store, Unavailable};
 use crate::telemetry::{self, Meters};
-use crate::time::Millis;
+use crate::time::{self, Millis};
 use crate::verify::Delivery;
 
 pub mod rejections;
@@ -59,6 +58,21 @@ pub struct Gate {
     old_keys: Vec<Rule>,
     upstream: Upstream,
     slots: Arc<Semaphore>,
+    /// Whether the queue had taken all that was due when it last looked.
+    caught_up: AtomicBool,
+}
+
+/// A claim, and what is sent for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Claimed<'a> {
+    /// `<source>:<key>`.
+    pub id: &'a str,
+    /// The claim.
+    pub lead: &'a Lead,
+    /// What is sent.
+    pub delivery: &'a Delivery,
+    /// Where it came from, if that is known.
+    pub origin: Option<Origin>,
 }
 
 /// What came of an attempt, and whether that is on disk.
@@ -88,6 +102,7 @@ impl Gate {
             run_ended: Notify::new(),
             upstream: Upstream::new(&source, trust)?,
             slots: Arc::new(Semaphore::new(source.concurrency)),
+            caught_up: AtomicBool::new(false),
             source,
         })
     }
@@ -123,6 +138,17 @@ impl Gate {
         tokio::select! { slot = free => slot, () = life.shut.cancelled() => None }
     }
 
+    /// A slot that an event which arrives now may use at once: nothing waits for it.
+    pub fn spare_slot(&self, life: &Life) -> Option<OwnedSemaphorePermit> {
+        let spare = self.caught_up.load(Ordering::Relaxed) && !life.stop.is_cancelled();
+        spare.then(|| Arc::clone(&self.slots).try_acquire_owned().ok()).flatten()
+    }
+
+    /// Notes whether the queue has taken all that is due.
+    pub fn caught_up(&self, all: bool) {
+        self.caught_up.store(all, Ordering::Relaxed);
+    }
+
     /// All slots that are free now, once at least one is.
     pub async fn slots(&self) -> Vec<OwnedSemaphorePermit> {
         let mut slots: Vec<_> = Arc::clone(&self.slots).acquire_owned().await.into_iter().collect();
@@ -138,22 +164,19 @@ impl Gate {
     pub async fn attempt(
         &self,
         life: &Life,
-        id: &str,
-        lead: &Lead,
-        payload: Payload,
+        claimed: Claimed<'_>,
         slot: Option<OwnedSemaphorePermit>,
     ) -> Ended {
+        let Claimed { id, lead, delivery, origin } = claimed;
         let open = Open::new(life, id, lead.token);
         let begun = Instant::now();
-        let origin = origin(&payload);
-        let delivery = Delivery::from(payload);
         let attempt = Attempt {
             id,
             number: lead.attempt,
             doubt: lead.doubt,
             received: lead.received,
             now: clock::wall(),
-            delivery: &delivery,
+            delivery,
             origin,
         };
         let report = tokio::select! {
@@ -181,6 +204,38 @@ impl Gate {
         Ended { report, settled, took }
     }
 
+    /// The same of an event that we owe: nobody waits for what comes of it, so that is told here.
+    pub async fn attempt_owed(
+        &self,
+        life: &Life,
+        claimed: Claimed<'_>,
+        slot: Option<OwnedSemaphorePermit>,
+    ) {
+        let Claimed { id, lead, .. } = claimed;
+        let ended = self.attempt(life, claimed, slot).await;
+        let settlement = &ended.report.settlement;
+        let state = match ended.settled {
+            Ok(Settled::Now(label)) => label.word(),
+            Ok(Settled::Stale) => "stale",
+            Err(_) => "unrecorded",
+        };
+        tracing::info!(
+            source = self.source.name,
+            key = id.split_once(':').map(|(_, key)| key),
+            attempt = lead.attempt,
+            token = lead.token.0,
+            result = settlement.verdict.word(),
+            upstream_status = settlement.answer.as_ref().map(|answer| answer.status),
+            detail = settlement.detail,
+            state,
+            duration_ms = time::millis(ended.took),
+            "attempt"
+        );
+        if ended.settled == Ok(Settled::Now(Label::Dead)) {
+            tracing::error!(event = id, "an event is dead: its attempts are spent");
+        }
+    }
+
     /// Gives back a claim before a byte was sent.
     pub async fn release(&self, life: &Life, id: &str, lead: &Lead) {
         let (verdict, detail) = (Verdict::NotSent, "the claim was given back".to_owned());
@@ -198,11 +253,6 @@ impl Gate {
             self.run_ended.notify_waiters();
         }
     }
-}
-
-fn origin(payload: &Payload) -> Option<Origin> {
-    let address: IpAddr = payload.from.as_ref()?.parse().ok()?;
-    Some(Origin { address, https: payload.https })
 }
 
 /// An open attempt. Dropped without a settlement, it settles itself as unknown.

@@ -1,5 +1,5 @@
-//! The way of one webhook, in seven steps: read, verify, key, and then, in a task that the
-//! provider's hanging up does not cancel, claim, deliver, settle, respond.
+//! The way of one webhook, in seven steps: read, verify, key, and then, not cancelled by the
+//! provider's hanging up, claim, deliver, settle, respond.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use aws_lc_rs::digest;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, Method, Request};
 use hyper::body::Incoming;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use uuid::Uuid;
@@ -16,12 +17,12 @@ use uuid::Uuid;
 use crate::claim::{Claims, Follower, Seat};
 use crate::clock::{self, Clock};
 use crate::deliver::{matters, nominated};
-use crate::gate::{Gate, Life, Rejected};
+use crate::gate::{Claimed, Gate, Life, Rejected};
 use crate::key::Key;
 use crate::preset;
 use crate::record::{Copy, Finish, Meets, Mode, Token};
 use crate::reply::Reply;
-use crate::store::{Arrived, Payload, Seen, Unavailable};
+use crate::store::{Arrived, Seen, Unavailable};
 use crate::telemetry::{self, Outcome};
 use crate::time::{self, Millis};
 use crate::verify::{Delivery, Verified};
@@ -29,9 +30,11 @@ use crate::verify::{Delivery, Verified};
 mod body;
 mod lead;
 mod sender;
+mod unbroken;
 
 use body::{Held, Room};
 pub use sender::Sender;
+use unbroken::Unbroken;
 
 /// Bytes of bodies in memory at once, of all requests. For a further one the unfinished body
 /// that has been coming longest gives way; where all are whole it is refused with 503.
@@ -81,6 +84,8 @@ struct Answered {
     upstream: Option<u16>,
     /// Whether the story has this delivery already: its first line tells of it.
     told: bool,
+    /// Whether an event that was stored waits for the queue.
+    waits: bool,
 }
 
 impl Answered {
@@ -94,6 +99,7 @@ impl Answered {
             token: Token::default(),
             upstream: None,
             told: false,
+            waits: true,
         }
     }
 }
@@ -160,7 +166,7 @@ impl Ingress {
         }
         // The provider hanging up cancels nothing from here on.
         let ingress = Arc::clone(&self);
-        let answered = self.life.tasks.spawn(async move {
+        let answering = async move {
             let _held = held;
             let (id, key) = (claimable.copy.id.clone(), claimable.key.clone());
             let answered = ingress.claim(&gate, claimable).await;
@@ -168,14 +174,12 @@ impl Ingress {
             let id = answered.id.as_ref().unwrap_or(&id);
             ingress.tell(&gate, id, &key, &answered, begun);
             answered.reply
-        });
-        match answered.await {
-            Ok(reply) => reply.into_response(),
-            Err(error) => {
-                tracing::error!(%error, "a delivery's task died");
-                Reply::refuse(Outcome::Unavailable, "the gateway failed").into_response()
-            },
-        }
+        };
+        let Ok(reply) = Unbroken::new(answering, &self.life.tasks).await else {
+            tracing::error!("a delivery's handling panicked");
+            return Reply::refuse(Outcome::Unavailable, "the gateway failed").into_response();
+        };
+        reply.into_response()
     }
 
     /// Steps 1 to 3: read, verify, key.
@@ -239,18 +243,19 @@ impl Ingress {
     }
 
     /// Step 4: who attempts, who waits, who is answered from the record.
-    async fn claim(&self, gate: &Gate, claimable: Claimable) -> Answered {
-        let Claimable { copy, delivery, from, .. } = claimable;
-        let payload = from.payload(&delivery);
+    async fn claim(&self, gate: &Arc<Gate>, claimable: Claimable) -> Answered {
         if gate.source.policy.mode == Mode::Queue {
-            return self.arrive(gate, copy, payload).await;
+            return match gate.spare_slot(&self.life) {
+                Some(slot) => self.arrive_with(slot, gate, claimable).await,
+                None => self.arrive(gate, &claimable).await,
+            };
         }
-        match self.claims.join(&copy.id) {
-            Seat::Follow(follower) => Box::pin(self.follow(gate, copy, payload, follower)).await,
+        match self.claims.join(&claimable.copy.id) {
+            Seat::Follow(follower) => Box::pin(self.follow(gate, &claimable, follower)).await,
             Seat::Lead(mut leader) => {
-                let sha256 = copy.sha256;
+                let sha256 = claimable.copy.sha256;
                 // On its own: what waits in a queue's task is small.
-                let led = Box::pin(self.lead(gate, copy, payload, &mut leader));
+                let led = Box::pin(self.lead(gate, &claimable, &mut leader));
                 let (answered, for_copies) = led.await;
                 let reply = for_copies.unwrap_or_else(|| answered.reply.clone());
                 let (id, received) = (answered.id.clone(), answered.received);
@@ -261,11 +266,15 @@ impl Ingress {
     }
 
     /// A copy that starts no attempt of its own: stored, or answered from the record.
-    async fn arrive(&self, gate: &Gate, copy: Copy, payload: Payload) -> Answered {
-        let arrived = match self.life.store.arrive(copy, &payload).await {
+    async fn arrive(&self, gate: &Gate, claimable: &Claimable) -> Answered {
+        let arrived = match self.store(claimable).await {
             Ok(arrived) => arrived,
             Err(error) => return Answered::new(unavailable(error)),
         };
+        self.answer_arrived(gate, arrived).await
+    }
+
+    async fn answer_arrived(&self, gate: &Gate, arrived: Arrived) -> Answered {
         if let Meets::Lead(lead) = &arrived.arrival.meets {
             // The event it was a copy of was forgotten meanwhile: the claim is given back.
             gate.release(&self.life, &arrived.arrival.id, lead).await;
@@ -273,14 +282,41 @@ impl Ingress {
         answer(gate, arrived)
     }
 
-    /// A copy that waits for the leader's answer, and starts nothing of its own.
-    async fn follow(
+    /// The same of a copy that has a slot: a new event is attempted at once, though nobody waits
+    /// for that.
+    async fn arrive_with(
         &self,
-        gate: &Gate,
-        copy: Copy,
-        payload: Payload,
-        leader: Follower<Led>,
+        slot: OwnedSemaphorePermit,
+        gate: &Arc<Gate>,
+        claimable: Claimable,
     ) -> Answered {
+        let Claimable { copy, delivery, from, .. } = claimable;
+        let payload = from.payload(&delivery);
+        let arrived = match self.life.store.arrive_with_slot(copy, &payload).await {
+            Ok(arrived) => arrived,
+            Err(error) => return Answered::new(unavailable(error)),
+        };
+        if let Some(lead) = arrived.taken.clone() {
+            let (gate, life, id) =
+                (Arc::clone(gate), self.life.clone(), arrived.arrival.id.clone());
+            self.life.tasks.spawn(async move {
+                let (lead, delivery, origin) = (&lead, &delivery, from.origin());
+                let claimed = Claimed { id: &id, lead, delivery, origin };
+                gate.attempt_owed(&life, claimed, Some(slot)).await;
+            });
+        }
+        self.answer_arrived(gate, arrived).await
+    }
+
+    /// Step 4 on the store's side, durable once it returns.
+    async fn store(&self, claimable: &Claimable) -> Result<Arrived, Unavailable> {
+        let Claimable { copy, delivery, from, .. } = claimable;
+        let payload = from.payload(delivery);
+        self.life.store.arrive(copy.clone(), &payload).await
+    }
+
+    /// A copy that waits for the leader's answer, and starts nothing of its own.
+    async fn follow(&self, gate: &Gate, claimable: &Claimable, leader: Follower<Led>) -> Answered {
         let led = if gate.source.provider_retries {
             timeout(gate.source.wait, leader.wait()).await.ok().flatten()
         } else {
@@ -289,9 +325,9 @@ impl Ingress {
         let Some(led) = led else {
             return Answered::new(Reply::refuse(Outcome::Busy, "an attempt is under way"));
         };
-        if led.sha256 != copy.sha256 && led.reply.is_settled() {
+        if led.sha256 != claimable.copy.sha256 && led.reply.is_settled() {
             // Not the leader's body: it is looked at, and kept, as a mismatching copy is.
-            return self.arrive(gate, copy, payload).await;
+            return self.arrive(gate, claimable).await;
         }
         let mut answered = Answered::new(led.reply.to_follower());
         answered.reply.mismatch = false;
@@ -313,7 +349,7 @@ impl Ingress {
         if reply.mismatch {
             gate.meters.mismatches.increment(1);
         }
-        if reply.outcome == Outcome::Queued {
+        if reply.outcome == Outcome::Queued && answered.waits {
             gate.wake.notify_one();
         }
         if !answered.told {
@@ -359,7 +395,8 @@ fn refuse_nominations(gate: &Gate, headers: &HeaderMap) -> Result<(), Turned> {
 
 /// What a claim needs of a verified delivery. Only a verified one gets here.
 fn claimable(gate: &Gate, verified: Verified, key: Key, from: Sender) -> Claimable {
-    let delivery = verified.into_delivery();
+    let mut delivery = verified.into_delivery();
+    from.address(&mut delivery);
     let mut sha256 = [0; 32];
     let hashed = digest::digest(&digest::SHA256, &delivery.body);
     sha256.copy_from_slice(hashed.as_ref());
@@ -375,7 +412,7 @@ fn claimable(gate: &Gate, verified: Verified, key: Key, from: Sender) -> Claimab
 
 /// The answer to a copy that does not lead.
 fn answer(gate: &Gate, arrived: Arrived) -> Answered {
-    let Arrived { arrival, answer } = arrived;
+    let Arrived { arrival, answer, taken } = arrived;
     let acknowledge = |outcome| Reply::acknowledge(&gate.source.acknowledgement, outcome);
     let mut reply = match (arrival.meets, answer) {
         (Meets::Duplicate(Finish::Answered), Some(answer)) => Reply::replay(answer),
@@ -401,6 +438,7 @@ fn answer(gate: &Gate, arrived: Arrived) -> Answered {
         token: Token::default(),
         upstream: None,
         told: !later,
+        waits: taken.is_none(),
         reply,
     }
 }

@@ -7,16 +7,21 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep;
 
 use crate::clock::Clock;
-use crate::gate::{Gate, Life};
-use crate::record::{Label, Settled};
-use crate::store::TakenEvent;
-use crate::time::{self, Millis};
+use crate::deliver::Origin;
+use crate::gate::{Claimed, Gate, Life};
+use crate::store::{Payload, TakenEvent};
+use crate::time::Millis;
+use crate::verify::Delivery;
 
 /// The longest sleep. A new event and a settlement wake the queue; what a full disk gave back,
 /// or a task that died, is found by this.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 /// The pause after the store refused a take.
 const REFUSED_PAUSE: Duration = Duration::from_millis(500);
+
+/// How many of these run for a source: while one waits for what it took to be synced, another
+/// takes with the slots that have become free.
+pub const TAKERS: usize = 3;
 
 /// Attempts what is due at `gate`, until a stop is asked for.
 pub async fn run(gate: Arc<Gate>, life: Life, clock: Arc<Clock>) {
@@ -31,6 +36,7 @@ pub async fn run(gate: Arc<Gate>, life: Life, clock: Arc<Clock>) {
         }
         let pause = match life.store.take_due(&gate.source.name, slots.len()).await {
             Ok(taken) => {
+                gate.caught_up(taken.events.len() < slots.len());
                 for event in taken.events {
                     let slot = slots.pop();
                     let (gate, life_of_task) = (Arc::clone(&gate), life.clone());
@@ -56,28 +62,16 @@ pub async fn run(gate: Arc<Gate>, life: Life, clock: Arc<Clock>) {
 
 async fn attempt(gate: &Gate, life: &Life, event: TakenEvent, slot: Option<OwnedSemaphorePermit>) {
     let TakenEvent { id, lead, payload } = event;
-    let ended = gate.attempt(life, &id, &lead, payload, slot).await;
-    let settlement = &ended.report.settlement;
-    let state = match ended.settled {
-        Ok(Settled::Now(label)) => label.word(),
-        Ok(Settled::Stale) => "stale",
-        Err(_) => "unrecorded",
-    };
-    tracing::info!(
-        source = gate.source.name,
-        key = id.split_once(':').map(|(_, key)| key),
-        attempt = lead.attempt,
-        token = lead.token.0,
-        result = settlement.verdict.word(),
-        upstream_status = settlement.answer.as_ref().map(|answer| answer.status),
-        detail = settlement.detail,
-        state,
-        duration_ms = time::millis(ended.took),
-        "attempt"
-    );
-    if ended.settled == Ok(Settled::Now(Label::Dead)) {
-        tracing::error!(event = id, "an event is dead: its attempts are spent");
-    }
+    let origin = origin(&payload);
+    let delivery = Delivery::from(payload);
+    let claimed = Claimed { id: &id, lead: &lead, delivery: &delivery, origin };
+    gate.attempt_owed(life, claimed, slot).await;
+}
+
+/// Where a stored delivery came from.
+fn origin(payload: &Payload) -> Option<Origin> {
+    let address = payload.from.as_ref()?.parse().ok()?;
+    Some(Origin { address, https: payload.https })
 }
 
 fn until(due: Option<Millis>, now: Millis) -> Duration {

@@ -182,7 +182,9 @@ async fn run(
     standing.spawn(upkeep::sweep(Arc::clone(&store), life.clone()));
     let shown = gates.clone();
     for gate in gates {
-        standing.spawn(queue::run(gate, life.clone(), Arc::clone(&clock)));
+        for _ in 0..queue::TAKERS {
+            standing.spawn(queue::run(Arc::clone(&gate), life.clone(), Arc::clone(&clock)));
+        }
     }
     // Set once, here.
     drop(ingress.set(Arc::new(receives)));
@@ -247,22 +249,21 @@ async fn accept(
     stop: Stop,
     proxies: Vec<IpNet>,
 ) {
-    let shut = stop.shut.clone();
+    let starting = Arc::new(Starting { ingress, shut: stop.shut.clone() });
     let service = service_fn(move |request: http::Request<Incoming>| {
-        let (ingress, shut) = (Arc::clone(&ingress), shut.clone());
+        let starting = Arc::clone(&starting);
         let peer = request.extensions().get::<Peer>();
         let address = peer.and_then(|peer| peer.addr).map(|address| address.ip());
         let tls = peer.is_some_and(|peer| peer.tls);
         let from = Sender::new(address, tls, request.headers(), &proxies);
-        async move {
-            let answer: http::Response<Body> = tokio::select! {
-                biased;
-                ingress = ingress.wait() => Arc::clone(ingress).receive(from, request).await,
-                () = shut.cancelled() => starting(),
-                () = sleep(START_PATIENCE) => starting(),
+        // Large, and moved more than once from here on.
+        Box::pin(async move {
+            let answer = match starting.ingress().await {
+                Some(ingress) => ingress.receive(from, request).await,
+                None => not_yet(),
             };
             Ok::<_, Infallible>(answer)
-        }
+        })
     });
     conn::serve(listener, limits, service, stop).await;
 }
@@ -274,7 +275,28 @@ async fn name_caller(mut request: Request) -> Request {
     request
 }
 
-fn starting() -> http::Response<Body> {
+/// The public side, which may have to be waited for at first.
+struct Starting {
+    ingress: Arc<SetOnce<Arc<Ingress>>>,
+    shut: CancellationToken,
+}
+
+impl Starting {
+    /// The public side once it is up, unless that takes too long.
+    async fn ingress(&self) -> Option<Arc<Ingress>> {
+        if let Some(ingress) = self.ingress.get() {
+            return Some(Arc::clone(ingress));
+        }
+        tokio::select! {
+            biased;
+            ingress = self.ingress.wait() => Some(Arc::clone(ingress)),
+            () = self.shut.cancelled() => None,
+            () = sleep(START_PATIENCE) => None,
+        }
+    }
+}
+
+fn not_yet() -> http::Response<Body> {
     telemetry::lost(Outcome::Unavailable);
     Reply::refuse(Outcome::Unavailable, "the gateway is starting").into_response()
 }

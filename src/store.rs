@@ -35,6 +35,7 @@ mod redb;
 mod rows;
 mod rules;
 mod signals;
+mod start;
 mod totals;
 mod verbs;
 mod writer;
@@ -43,6 +44,8 @@ mod young;
 #[cfg(test)]
 mod tests;
 
+#[doc(hidden)]
+pub use file::paced::Paced;
 pub use file::{Medium, OpenError, Progress, Step, compact_file};
 pub use list::{Filter, KeyFilter, ListError, Page};
 pub use orphans::{Orphans, orphans};
@@ -58,6 +61,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// A copy arrives. [`Store::look`] first: it answers most, and a damaged page that it
     /// meets is its error, where here it would be the writer's end.
     async fn arrive(&self, copy: Copy, payload: &Payload) -> Result<Arrived, Unavailable>;
+
+    /// The same of a copy that comes with a free slot: an event that is due with it, and nothing
+    /// else before it, is claimed as well, as [`Store::take_due`] would.
+    async fn arrive_with_slot(&self, copy: Copy, payload: &Payload)
+    -> Result<Arrived, Unavailable>;
 
     /// Records what came of the attempt that `token` fenced. Never refused for lack of room.
     async fn settle(
@@ -177,6 +185,8 @@ pub struct Arrived {
     pub arrival: Arrival,
     /// The recorded answer.
     pub answer: Option<Answer>,
+    /// The claim of the slot that it came with.
+    pub taken: Option<Lead>,
 }
 
 /// Due events, claimed.

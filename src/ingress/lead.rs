@@ -7,13 +7,13 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::futures::Notified;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Answered, Ingress, Led, answer, unavailable};
+use super::{Answered, Claimable, Ingress, Led, answer, unavailable};
 use crate::claim::Leader;
 use crate::deliver::provider_answer;
-use crate::gate::Gate;
-use crate::record::{Copy, Label, Meets, Settled, Verdict, signal_of};
+use crate::gate::{Claimed, Gate};
+use crate::record::{Label, Meets, Settled, Verdict, signal_of};
 use crate::reply::Reply;
-use crate::store::{Arrived, Payload};
+use crate::store::Arrived;
 use crate::telemetry::Outcome;
 
 /// How often a copy that waits looks again unasked: what a full disk or a dead task ended
@@ -26,11 +26,10 @@ impl Ingress {
     pub(super) async fn lead(
         &self,
         gate: &Gate,
-        copy: Copy,
-        payload: Payload,
+        claimable: &Claimable,
         leader: &mut Leader<Led>,
     ) -> (Answered, Option<Reply>) {
-        let (arrived, slot) = match self.begin(gate, copy, &payload).await {
+        let (arrived, slot) = match self.begin(gate, claimable).await {
             Ok(begun) => begun,
             Err(reply) => return (Answered::new(reply), None),
         };
@@ -42,7 +41,9 @@ impl Ingress {
             // Who comes once the attempt has begun is owed a later one.
             leader.depart();
         }
-        let ended = gate.attempt(&self.life, id, lead, payload, Some(slot)).await;
+        let (delivery, origin) = (&claimable.delivery, claimable.from.origin());
+        let claimed = Claimed { id, lead, delivery, origin };
+        let ended = gate.attempt(&self.life, claimed, Some(slot)).await;
         let mut reply = provider_answer(&ended.report);
         let mut for_copies = None;
         match (ended.report.settlement.verdict, ended.settled) {
@@ -65,6 +66,7 @@ impl Ingress {
             token: lead.token,
             upstream: ended.report.settlement.answer.as_ref().map(|answer| answer.status),
             told: false,
+            waits: false,
             reply,
         };
         (answered, for_copies)
@@ -74,16 +76,16 @@ impl Ingress {
     async fn begin(
         &self,
         gate: &Gate,
-        copy: Copy,
-        payload: &Payload,
+        claimable: &Claimable,
     ) -> Result<(Arrived, OwnedSemaphorePermit), Reply> {
+        let copy = &claimable.copy;
         let waits = signal_of(&copy.id).is_some();
         let end = Instant::now() + gate.source.wait;
         loop {
             // Made before the look, so that no end is missed between the two.
             let run_ended = gate.run_ended.notified();
             if waits {
-                let met = self.life.store.look(&copy).map_err(unavailable)?;
+                let met = self.life.store.look(copy).map_err(unavailable)?;
                 if met.is_some_and(|met| met.arrival.meets == Meets::InFlight) {
                     self.wait(gate, run_ended, end).await?;
                     continue;
@@ -94,8 +96,7 @@ impl Ingress {
                     "the application is busy with as many attempts as `concurrency` allows";
                 return Err(Reply::refuse(Outcome::Unavailable, detail));
             };
-            let arrived =
-                self.life.store.arrive(copy.clone(), payload).await.map_err(unavailable)?;
+            let arrived = self.store(claimable).await.map_err(unavailable)?;
             if waits && arrived.arrival.meets == Meets::InFlight {
                 drop(slot);
                 self.wait(gate, run_ended, end).await?;

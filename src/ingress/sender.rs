@@ -11,6 +11,7 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use crate::deliver::Origin;
 use crate::store::Payload;
 use crate::verify::Delivery;
 
@@ -57,14 +58,21 @@ impl Sender {
         Self { address: Some(address), https, host }
     }
 
-    /// The delivery as it is stored, addressed as the client did.
-    pub(super) fn payload(&self, delivery: &Delivery) -> Payload {
-        let mut payload = Payload::new(delivery, self.address, self.https);
+    /// Addresses the delivery as the client did.
+    pub(super) fn address(&self, delivery: &mut Delivery) {
         if let Some(host) = &self.host {
-            payload.headers.retain(|(name, _)| name != HOST.as_str());
-            payload.headers.push((HOST.as_str().to_owned(), host.as_bytes().to_vec()));
+            delivery.headers.insert(HOST, host.clone());
         }
-        payload
+    }
+
+    /// The delivery as it is stored.
+    pub(super) fn payload(&self, delivery: &Delivery) -> Payload {
+        Payload::new(delivery, self.address, self.https)
+    }
+
+    /// Where the delivery came from, as the application is told.
+    pub(super) fn origin(&self) -> Option<Origin> {
+        Some(Origin { address: self.address?, https: self.https })
     }
 }
 

@@ -7,6 +7,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr2;
+
 use super::Unkeyed;
 
 /// The deepest nesting of objects and arrays; `serde_json` and others stop there too.
@@ -156,10 +158,19 @@ impl<'a> Scanner<'a> {
                     }
                     run = self.at;
                 },
-                0..0x20 => return Err(Unkeyed::Broken),
-                _ => self.at += 1,
+                _ => self.plain()?,
             }
         }
+    }
+
+    /// Passes what a string has up to its end or a backslash.
+    fn plain(&mut self) -> Result<(), Unkeyed> {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let plain = memchr2(b'"', b'\\', rest).and_then(|end| rest.get(..end)).unwrap_or(rest);
+        self.at += plain.len();
+        // Over all of it, without a way out at the first: many bytes are compared at a time.
+        let least = plain.iter().fold(u8::MAX, |least, byte| least.min(*byte));
+        if least < 0x20 { Err(Unkeyed::Broken) } else { Ok(()) }
     }
 
     /// Passes what follows a backslash.

@@ -237,7 +237,8 @@ where
 {
     let watch = Watch::new(limits);
     let seen = Arc::clone(&watch);
-    let last = stop.asked;
+    // A token's own clones share a lock.
+    let last = Arc::new(stop.asked);
     let answering = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
         drop_underscored(request.headers_mut());
@@ -246,7 +247,7 @@ where
             None => Ok(service.call(request)),
             Some(refusal) => Err(refusal),
         };
-        let last = last.clone();
+        let last = Arc::clone(&last);
         async move {
             let mut response = match answer {
                 Ok(answer) => answer.await?,

@@ -186,7 +186,9 @@ impl Walk<'_> {
             last = Some(seq);
             Ok((!known).then(|| format!("a row {key:?} of number {seq}, which is no event")))
         };
-        for span in [Span::agenda(), Span::events(), Span::payloads(), Span::signals()] {
+        let owned_or_not =
+            [Span::agenda(), Span::deliveries(), Span::events(), Span::payloads(), Span::signals()];
+        for span in owned_or_not {
             for row in self.rows.range(&span)? {
                 let (key, value) = row?;
                 match key.read() {

@@ -15,7 +15,7 @@ use redb::{
 };
 
 use super::layers::{Base, KEYS, Layer, ROWS};
-use super::log::Mark;
+use super::log::{self, Mark};
 use super::rows::{Failure, Key};
 use super::writer::Shared;
 use super::young::{self, Pass, Sorted};
@@ -44,17 +44,17 @@ pub(super) fn run(
     jobs: &Receiver<Job>,
     done: &Sender<Result<(), Failure>>,
 ) {
-    renew_filter(shared);
+    // While much comes, the writer waits for the rows that are on their way to the file.
+    log::hasten();
+    filter::renew(shared);
     for job in jobs {
         let written = catch_unwind(AssertUnwindSafe(|| bring(shared, &pass, job)));
         let result = written.unwrap_or(Err(Failure::Panicked)).map(|after| pass = after);
-        let failed = result.is_err();
         if done.send(result).is_err() {
             return;
         }
-        // After a failure the file has not what was added.
-        if !failed && shared.bloom.is_outgrown() {
-            renew_filter(shared);
+        if shared.bloom.is_outgrown() {
+            filter::renew(shared);
         }
     }
 }
@@ -65,12 +65,11 @@ fn bring(shared: &Shared, pass: &Pass, job: Job) -> Result<Pass, Failure> {
     let Job { base, rows, mark, all } = job;
     let db = Arc::clone(&base.db);
     drop(base);
-    let part = pass.next_part(&shared.layers, all);
-    // The filter is told before readers can need to find them there.
-    shared.bloom.add_all(part.keys.iter().map(|(key, value)| (key, Some(value.as_slice()))));
-    let sorted = if all { Sorted::all_placed(&rows) } else { Sorted::of(&rows, &shared.bloom) };
+    let mut part = pass.next_part(&shared.layers, all);
+    // Of a key that these rows have it is they who say what it is.
+    part.keys.retain(|(key, _)| !rows.has(key));
+    let sorted = if all { Sorted::all_placed(&rows) } else { Sorted::of(&rows) };
     let Sorted { young, placed } = &sorted;
-    shared.bloom.add_all(placed.iter().copied());
 
     let mut txn = db.begin_write()?;
     txn.set_quick_repair(true);
@@ -80,9 +79,7 @@ fn bring(shared: &Shared, pass: &Pass, job: Job) -> Result<Pass, Failure> {
         put(&mut keys, part.keys.iter().map(|(key, value)| (key, Some(value.as_slice()))), |_| {
             true
         })?;
-        // What the filter does not know needs no removal.
-        let placed = placed.iter().filter(|(key, _)| shared.bloom.may_have(key));
-        put(&mut keys, placed.copied(), |_| false)?;
+        put(&mut keys, placed.iter().copied(), |_| false)?;
     }
     put_others(&txn, &rows)?;
     put_mark(&txn, mark)?;
@@ -97,19 +94,6 @@ fn bring(shared: &Shared, pass: &Pass, job: Job) -> Result<Pass, Failure> {
     let placed: Vec<&Key> = part.keys.iter().map(|(key, _)| key).collect();
     young::remove(&shared.layers, &placed);
     Ok(after)
-}
-
-/// Makes the filter anew, in the background. Between two checkpoints: what the file has now is
-/// read from there, what comes later is added as it comes.
-fn renew_filter(shared: &Arc<Shared>) {
-    let keys = shared.layers.read().base.as_ref().map(|base| base.keys());
-    let Some(Ok(keys)) = keys else { return };
-    let bits = shared.bloom.renew(keys);
-    let shared = Arc::clone(shared);
-    let filling = move || filter::fill(&shared, &bits);
-    if let Err(error) = std::thread::Builder::new().name("filter".to_owned()).spawn(filling) {
-        tracing::error!(%error, "the filter of keys could not be made");
-    }
 }
 
 /// Writes rows, the lowest layer first, and the mark; the file as of then. All keys that have

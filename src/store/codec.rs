@@ -1,7 +1,7 @@
 //! The bytes of a stored value: `[version][bincode's standard format][tag]`.
 //!
-//! The tag is an XXH3-64 of the table's name, the row's key and everything before the
-//! tag. redb checks its page checksums only when it opens a file, so the tag is what
+//! The tag is an XXH3-64 of everything before the tag, seeded with one of the row's key, seeded
+//! with one of the table's name. redb checks its page checksums only when it opens a file, so the tag is what
 //! notices, at every read, a value that rotted or that belongs to another row. It guards
 //! against accidents, not against someone who can write the file.
 //!
@@ -12,7 +12,7 @@ use wincode::config::Configuration;
 use wincode::int_encoding::{LittleEndian, VarInt};
 use wincode::len::BincodeLen;
 use wincode::{SchemaRead, SchemaWrite};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 const VERSION: u8 = 1;
 const TAG_BYTES: usize = 8;
@@ -91,14 +91,10 @@ where
 }
 
 fn tag(table: &str, key: &[u8], value: &[u8]) -> [u8; TAG_BYTES] {
-    let mut hash = Xxh3::new();
-    hash.update(table.as_bytes());
-    // The lengths' bytes keep ("ab", "c") and ("a", "bc") apart.
-    hash.update(&[0]);
-    hash.update(&u64::try_from(key.len()).unwrap_or(u64::MAX).to_le_bytes());
-    hash.update(key);
-    hash.update(value);
-    hash.digest().to_le_bytes()
+    // One hash seeds the next, so that ("ab", "c") and ("a", "bc") are apart; each over bytes
+    // that lie together, which is several times as fast as a hash that is fed.
+    let row = xxh3_64_with_seed(key, xxh3_64(table.as_bytes()));
+    xxh3_64_with_seed(value, row).to_le_bytes()
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! What is due: the events of one source, oldest first, whatever name they were born under.
 
 use super::codec::Damaged;
-use super::rows::{Failure, Place};
+use super::rows::{Failure, Found, Place};
 use super::rules::in_flight;
 use super::verbs::Batch;
-use super::{Taken, TakenEvent};
-use crate::record::{self, Event};
+use super::{Arrived, Taken, TakenEvent};
+use crate::record::{self, Arrival, Event, Meets};
 use crate::time::Millis;
 
 /// The most bytes of bodies that one take brings into memory, beyond its first event.
@@ -47,6 +47,29 @@ impl Batch<'_> {
                 return Ok(taken);
             }
         }
+    }
+
+    /// Claims the event that has just been born, if it is the next of its source; its body is
+    /// what arrived.
+    pub(super) fn take_newborn(&mut self, arrived: &mut Arrived) -> Result<(), Failure> {
+        let Arrival { meets: Meets::Queued, attempt: 0, mismatch: false, id, .. } =
+            &arrived.arrival
+        else {
+            return Ok(());
+        };
+        let Found::Event(seq, event) = self.rows.view().find(id)? else { return Ok(()) };
+        let Some(source) = self.rules.configured(event.source()) else { return Ok(()) };
+        let next = self.queued(source, 1)?.first().map(|due| due.seq);
+        if next != Some(seq) || !self.rules.signals(id).is_empty() {
+            return Ok(());
+        }
+        let token = self.totals.draw_token();
+        let cx = self.rules.context(id, token, self.now);
+        if let Some(change) = record::take(&event, &cx) {
+            self.put(seq, Some(&event), &change, None)?;
+            arrived.taken = Some(change.reply);
+        }
+        Ok(())
     }
 
     /// Claims one event; tells the bytes of its body.

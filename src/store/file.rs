@@ -23,7 +23,7 @@ use super::rows::{Failure, is_no_space};
 use super::young::YOUNG;
 use crate::config;
 
-mod paced;
+pub(super) mod paced;
 
 use paced::Paced;
 
@@ -32,7 +32,7 @@ const CHECK_BYTES: u64 = 256 << 20;
 /// Below this size compaction is not worth the writes.
 const COMPACT_BYTES: u64 = 64 << 20;
 /// The version of the tables and of the meaning of their rows.
-const FORMAT: &[u8] = b"oncegate 2";
+const FORMAT: &[u8] = b"oncegate 3";
 const FORMAT_KEY: &str = "format";
 
 /// Told of every [`Step`] as it begins.
@@ -220,7 +220,7 @@ impl Medium {
     ) -> Result<Database, OpenError> {
         let (tell, bytes) = (Arc::clone(tell), self.bytes());
         let mut builder = Builder::new();
-        builder.set_cache_size(settings.cache);
+        builder.set_cache_size(page_cache(settings.cache));
         builder.set_check_integrity_on_open(check);
         builder.set_repair_callback(move |session| {
             let progress = session.progress();
@@ -292,11 +292,12 @@ impl Medium {
         }
     }
 
-    /// Compacts if at least a quarter of a large file holds nothing. A failure is not a
+    /// Compacts if at least a quarter of the file holds nothing. To tell takes a walk over all
+    /// of it, so a larger one is left to the operator's command. A failure is not a
     /// reason not to start, but the handle is not to be used after one: it is opened anew.
     fn compact(&self, db: &mut Database, tell: &Progress) {
         let size = self.bytes();
-        if size < COMPACT_BYTES {
+        if !(COMPACT_BYTES..=CHECK_BYTES).contains(&size) {
             return;
         }
         let used = match used_bytes(db) {
@@ -341,6 +342,11 @@ pub fn compact_file(settings: &config::Storage) -> Result<(u64, u64), OpenError>
     Ok((before, medium.bytes()))
 }
 
+/// What redb gets of `storage.cache`. The rest, and some, are rows in memory.
+fn page_cache(cache: usize) -> usize {
+    cache / 8 * 5
+}
+
 fn used_bytes(db: &Database) -> Result<u64, redb::Error> {
     let txn = db.begin_write()?;
     let stats = txn.stats()?;
@@ -357,7 +363,7 @@ fn open_paced(builder: &Builder, path: &Path) -> Result<Database, DatabaseError>
         let error = io::Error::new(io::ErrorKind::InvalidData, "the file is empty");
         return Err(StorageError::Io(error).into());
     }
-    builder.create_with_backend(Paced::new(file)?)
+    builder.create_with_backend(Paced::new(FileBackend::new(file)?))
 }
 
 /// A crash while redb makes a new file can leave one that never opens, so it is made
@@ -388,7 +394,7 @@ pub(super) fn make(path: &Path, settings: &config::Storage) -> io::Result<Databa
     let file = options.read(true).write(true).create_new(true).mode(0o600).open(path)?;
     let backend = FileBackend::new(file).map_err(|error| io::Error::other(error.to_string()))?;
     let db = Builder::new()
-        .set_cache_size(settings.cache)
+        .set_cache_size(page_cache(settings.cache))
         .create_with_backend(backend)
         .map_err(|error| io::Error::other(error.to_string()))?;
     prepare(&db)?;

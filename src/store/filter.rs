@@ -1,17 +1,23 @@
-//! A Bloom filter over the keys in the redb file: whether a new event's key may be there.
+//! A Bloom filter over the keys of all events: whether one may be stored.
 //!
-//! Nearly every event is new, and asking the file about one means reading a page of a tree
-//! that is larger than any cache. The filter answers "no" for all but one in some hundreds of
-//! those, from memory; "maybe" means that the file is asked. It is made anew from the file
-//! at each start and when it has become too small, in the background; until then the answer
-//! is "maybe". So it is never stored, and nothing but speed depends on it.
+//! Nearly every event is new, and asking for one means the lock over the layers and a page
+//! of a tree that is larger than any cache. The filter answers "no" for all but one in some
+//! hundreds of those, without a lock; "maybe" means that the layers and the file are asked.
+//!
+//! It is made anew from them at each start, in the background, and until then the answer is
+//! "maybe". So it is never stored, and nothing but speed depends on it. When it has become too
+//! small a larger one is made beside it, which takes its place once it is whole.
+//!
+//! The writer adds a key as its row joins the active layer, under one lock with that; and a
+//! filter begins to be made under that lock. So each key is in the layers or the file when its
+//! maker looks there, or is added to it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use redb::StorageError;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -29,48 +35,55 @@ const BLOCK: usize = 8;
 const LEAST: usize = 1 << 16;
 /// Keys that a filter has room for, at most: 192 MiB.
 const MOST: usize = 1 << 27;
-/// Keys read at a time: some 20 ms.
+/// Keys read from the file at a time: some 20 ms.
 const CHUNK: usize = 50_000;
+/// Keys read under one lock: some 50 µs.
+const LOCK_KEYS: usize = 512;
 /// How often a file that is closed is looked for.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The filter in force.
+/// The filter in force, and the one that is being made.
 #[derive(Debug)]
-pub(super) struct Bloom(ArcSwap<Bits>);
+pub(super) struct Bloom {
+    current: ArcSwap<Bits>,
+    next: ArcSwapOption<Bits>,
+}
 
 impl Bloom {
-    /// Says "maybe" until it is [`made`](Bits::finish) for the keys that are there.
+    /// Says "maybe" until the first one is made.
     pub(super) fn new() -> Self {
-        Self(ArcSwap::from_pointee(Bits::for_keys(0)))
+        Self { current: ArcSwap::from_pointee(Bits::for_keys(0)), next: ArcSwapOption::empty() }
     }
 
-    /// Whether the file may have this key.
+    /// Whether an event may have this key.
     pub(super) fn may_have(&self, key: &Key) -> bool {
-        self.0.load().may_have(key)
+        self.current.load().may_have(key)
     }
 
-    /// A key comes to the file. To be told before a reader can need to find it there.
-    fn add(&self, key: &Key) {
-        self.0.load().add(key);
+    /// An event with this key becomes visible to readers: under the lock of the layers.
+    pub(super) fn add(&self, key: &Key) {
+        // In this order: the next becomes the current one before it is no longer the next.
+        if let Some(next) = &*self.next.load() {
+            next.add(key);
+        }
+        self.current.load().add(key);
     }
 
-    /// These rows of keys come to the file.
-    pub(super) fn add_all<'a>(&self, rows: impl Iterator<Item = (&'a Key, Option<&'a [u8]>)>) {
-        rows.filter(|(_, value)| value.is_some()).for_each(|(key, _)| self.add(key));
-    }
-
-    /// Whether it has become too small.
+    /// Whether it has become too small, and none is being made.
     pub(super) fn is_outgrown(&self) -> bool {
-        let bits = self.0.load();
-        bits.keys.load(Ordering::Relaxed) > bits.room && bits.room < MOST
+        self.current.load().is_outgrown() && self.next.load().is_none()
     }
 
-    /// Begins a new one, with room for twice as many keys as `keys`: until all that the file
-    /// has were added and it is finished, it says "maybe".
-    pub(super) fn renew(&self, keys: usize) -> Arc<Bits> {
-        let bits = Arc::new(Bits::for_keys(keys.saturating_mul(2)));
-        self.0.store(Arc::clone(&bits));
-        bits
+    /// Begins a new one: under the lock of the layers.
+    fn begin(&self, bits: &Arc<Bits>) {
+        self.next.store(Some(Arc::clone(bits)));
+    }
+
+    /// Puts the new one in force: all keys that there were when it began were added.
+    fn finish(&self, bits: Arc<Bits>) {
+        bits.finished.store(true, Ordering::Release);
+        self.current.store(bits);
+        self.next.store(None);
     }
 }
 
@@ -94,12 +107,11 @@ impl Bits {
         Self { words, seed: fastrand::u64(..), room, keys, finished }
     }
 
-    /// All keys of the file were added.
-    pub(super) fn finish(&self) {
-        self.finished.store(true, Ordering::Release);
+    fn is_outgrown(&self) -> bool {
+        self.keys.load(Ordering::Relaxed) > self.room && self.room < MOST
     }
 
-    pub(super) fn add(&self, key: &Key) {
+    fn add(&self, key: &Key) {
         self.keys.fetch_add(1, Ordering::Relaxed);
         for (word, bit) in self.bits(key) {
             if let Some(word) = self.words.get(word) {
@@ -130,9 +142,56 @@ impl Bits {
     }
 }
 
-/// Adds all keys of the file, and finishes `bits`. Blocks for as long as that takes; no read
-/// of the file lasts for long.
-pub(super) fn fill(shared: &Shared, bits: &Bits) {
+/// Makes the filter anew, in the background.
+pub(super) fn renew(shared: &Arc<Shared>) {
+    let keys = {
+        let layers = shared.layers.read();
+        let Some(Ok(keys)) = layers.base.as_ref().map(|base| base.keys()) else { return };
+        keys.saturating_add(layers.keys.len())
+    };
+    let bits = Arc::new(Bits::for_keys(keys.saturating_mul(2)));
+    {
+        // Not a key joins a layer meanwhile.
+        let layers = shared.layers.write();
+        shared.bloom.begin(&bits);
+        drop(layers);
+    }
+    let shared = Arc::clone(shared);
+    let making = move || {
+        add_layers(&shared, &bits);
+        if add_file(&shared, &bits) {
+            shared.bloom.finish(bits);
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("filter".to_owned()).spawn(making) {
+        tracing::error!(%error, "the filter of keys could not be made");
+    }
+}
+
+/// Adds the keys in memory, from the uppermost layer down as their rows go: none passes by
+/// unseen.
+fn add_layers(shared: &Shared, bits: &Bits) {
+    add_some_at_a_time(bits, |first| shared.layers.read().active.ids_from(first, LOCK_KEYS));
+    let frozen = shared.layers.read().frozen.clone();
+    frozen.iter().flat_map(|frozen| frozen.ids()).for_each(|(key, _)| bits.add(key));
+    add_some_at_a_time(bits, |first| shared.layers.read().keys.ids_from(first, LOCK_KEYS));
+}
+
+fn add_some_at_a_time(bits: &Bits, more: impl Fn(&Key) -> Vec<Key>) {
+    let mut first = Span::ids("").first;
+    loop {
+        let keys = more(&first);
+        for key in &keys {
+            bits.add(key);
+        }
+        let Some(last) = keys.last() else { return };
+        first = last.next();
+    }
+}
+
+/// Adds all keys of the file; whether that could be done. Blocks for as long as it takes; no
+/// read of the file lasts for long.
+fn add_file(shared: &Shared, bits: &Bits) -> bool {
     let mut span = Span::ids("");
     while shared.health() != Health::Stopped {
         let base = shared.layers.read().base.clone();
@@ -152,11 +211,15 @@ pub(super) fn fill(shared: &Shared, bits: &Bits) {
         }));
         match (added, last) {
             (Ok(Ok(())), Some(last)) => span.first = last.next(),
-            (Ok(Ok(())), None) => return bits.finish(),
-            // It stays unfinished, and every key is looked for in the file.
-            _ => return tracing::error!("the keys could not be read for their filter"),
+            (Ok(Ok(())), None) => return true,
+            // The one in force stays, or every key is asked for.
+            _ => {
+                tracing::error!("the keys could not be read for their filter");
+                return false;
+            },
         }
     }
+    false
 }
 
 #[cfg(test)]
@@ -171,9 +234,13 @@ mod tests {
     fn what_was_added_may_be_there_and_most_else_is_not() {
         let filter = Bloom::new();
         assert!(filter.may_have(&key(0)), "not finished: maybe");
-        let bits = filter.renew(50_000);
-        (0..100_000).for_each(|n| bits.add(&key(n)));
-        bits.finish();
+        let bits = Arc::new(Bits::for_keys(100_000));
+        filter.begin(&bits);
+        (0..50_000).for_each(|n| bits.add(&key(n)));
+        // What becomes visible while it is made.
+        (50_000..100_000).for_each(|n| filter.add(&key(n)));
+        assert!(filter.may_have(&key(100_000)), "not finished: maybe");
+        filter.finish(bits);
         assert!((0..100_000).all(|n| filter.may_have(&key(n))));
         let wrong = (100_000..200_000).filter(|n| filter.may_have(&key(*n))).count();
         assert!(wrong < 2_000, "{wrong} of 100,000");

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! what the batch wrote      only the writer sees it
+//! syncing                   the same: the batch before it, on its way to the log
 //! active                    in the log, synced; grows with each batch
 //! frozen                    the same, being written to the file; `None` most of the time
 //! keys                      keys that the file has, but not yet at their place (see [`young`])
@@ -61,6 +62,11 @@ impl Layer {
         self.rows.is_empty()
     }
 
+    /// Whether it says anything of this row.
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.rows.contains_key(key)
+    }
+
     /// Memory taken, in bytes, about.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
@@ -74,6 +80,15 @@ impl Layer {
     pub(super) fn ids(&self) -> impl Iterator<Item = (&Key, Option<&[u8]>)> {
         let first = Span::ids("").first;
         self.from(&first).take_while(|(key, _)| key.is_id())
+    }
+
+    /// The keys of events from this one on, so many of them.
+    pub(super) fn ids_from(&self, first: &Key, most: usize) -> Vec<Key> {
+        self.from(first)
+            .take_while(|(key, _)| key.is_id())
+            .take(most)
+            .map(|(key, _)| key.clone())
+            .collect()
     }
 
     /// The rows from this key on.
@@ -132,7 +147,6 @@ fn cost(key: &Key, value: Option<&Vec<u8>>) -> usize {
 pub(super) struct BaseRows {
     keys: BaseTable,
     rows: BaseTable,
-    bloom: Option<Arc<Bloom>>,
 }
 
 type BaseTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
@@ -140,14 +154,11 @@ type BaseRange<'a> = Range<'a, &'static [u8], &'static [u8]>;
 
 impl BaseRows {
     pub(super) fn read(txn: &ReadTransaction) -> Result<Self, TableError> {
-        Ok(Self { keys: txn.open_table(KEYS)?, rows: txn.open_table(ROWS)?, bloom: None })
+        Ok(Self { keys: txn.open_table(KEYS)?, rows: txn.open_table(ROWS)? })
     }
 
     /// Reads a row.
     fn get<T>(&self, key: &Key, read: impl FnOnce(&[u8]) -> T) -> Result<Option<T>, StorageError> {
-        if key.is_id() && self.bloom.as_ref().is_some_and(|bloom| !bloom.may_have(key)) {
-            return Ok(None);
-        }
         Ok(self.table(key).get(key.bytes())?.map(|stored| read(stored.value())))
     }
 
@@ -179,12 +190,6 @@ impl Base {
         Ok(Self { db, rows })
     }
 
-    /// The same, with a filter that knows all its keys, or says "maybe".
-    pub(super) fn with(mut self, bloom: &Arc<Bloom>) -> Self {
-        self.rows.bloom = Some(Arc::clone(bloom));
-        self
-    }
-
     /// How many events the file has.
     pub(super) fn keys(&self) -> Result<usize, StorageError> {
         Ok(usize::try_from(self.rows.keys.len()?).unwrap_or(usize::MAX))
@@ -208,13 +213,13 @@ pub(super) struct Layers {
 impl Layers {
     pub(super) fn view(&self) -> Option<View<'_>> {
         let base = self.base.as_deref()?;
-        let layers = [None, Some(&self.active), self.frozen.as_deref(), Some(&self.keys)];
-        Some(View { layers, base: &base.rows })
+        let layers = [None, None, Some(&self.active), self.frozen.as_deref(), Some(&self.keys)];
+        Some(View { layers, base: &base.rows, bloom: None })
     }
 }
 
 /// How many layers are over the file.
-const LAYERS: usize = 4;
+const LAYERS: usize = 5;
 
 /// Layers over the file, as of one moment.
 #[derive(Clone, Copy)]
@@ -222,6 +227,8 @@ pub(super) struct View<'a> {
     /// The uppermost first.
     layers: [Option<&'a Layer>; LAYERS],
     base: &'a BaseRows,
+    /// Which keys may be in what readers see of them.
+    bloom: Option<&'a Bloom>,
 }
 
 impl fmt::Debug for View<'_> {
@@ -233,7 +240,18 @@ impl fmt::Debug for View<'_> {
 impl<'a> View<'a> {
     /// The file alone.
     pub(super) fn of(base: &'a BaseRows) -> Self {
-        Self { layers: [None; LAYERS], base }
+        Self { layers: [None; LAYERS], base, bloom: None }
+    }
+
+    /// The same, with a filter that knows all its keys, or says "maybe".
+    pub(super) fn with(self, bloom: &'a Bloom) -> Self {
+        Self { bloom: Some(bloom), ..self }
+    }
+
+    /// The same under what is being synced.
+    pub(super) fn with_syncing(self, syncing: Option<&'a Layer>) -> Self {
+        let [top, _, active, frozen, keys] = self.layers;
+        Self { layers: [top, syncing, active, frozen, keys], ..self }
     }
 
     /// The same under what a batch wrote.
@@ -241,8 +259,8 @@ impl<'a> View<'a> {
     where
         'a: 'b,
     {
-        let [_, active, frozen, keys] = self.layers;
-        View { layers: [Some(top), active, frozen, keys], base: self.base }
+        let [_, syncing, active, frozen, keys] = self.layers;
+        View { layers: [Some(top), syncing, active, frozen, keys], ..*self }
     }
 
     /// Reads a row.
@@ -251,7 +269,16 @@ impl<'a> View<'a> {
         key: &Key,
         read: impl FnOnce(&[u8]) -> T,
     ) -> Result<Option<T>, StorageError> {
-        for layer in self.layers.iter().flatten() {
+        let [top, syncing, below @ ..] = &self.layers;
+        for layer in [top, syncing].into_iter().flatten() {
+            if let Some(value) = layer.rows.get(key) {
+                return Ok(value.as_deref().map(read));
+            }
+        }
+        if key.is_id() && self.bloom.is_some_and(|bloom| !bloom.may_have(key)) {
+            return Ok(None);
+        }
+        for layer in below.iter().flatten() {
             if let Some(value) = layer.rows.get(key) {
                 return Ok(value.as_deref().map(read));
             }

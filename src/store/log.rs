@@ -23,7 +23,10 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use redb::backends::FileBackend;
 use redb::{DatabaseError, StorageBackend};
 use wincode::{SchemaRead, SchemaWrite};
@@ -31,7 +34,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::OpenError;
 use super::layers::Layer;
-use super::rows::{Failure, Key};
+use super::rows::{Failure, Key, is_no_space};
 
 /// What batches begin at multiples of, in bytes. A write that is torn, or done again, touches
 /// no block of another batch.
@@ -41,6 +44,8 @@ const BLOCK: usize = 4096;
 const GROWTH: usize = 64;
 const MAGIC: [u8; 8] = *b"oncegate";
 const HEADER: usize = 40;
+/// How nice the threads are that everybody waits for.
+const NICE: i32 = -10;
 /// Stands for the length of a value where the row was removed.
 const REMOVED: u32 = u32::MAX;
 
@@ -58,10 +63,17 @@ pub(super) struct Mark {
 /// The two files.
 pub(super) type Files = [Box<dyn StorageBackend>; 2];
 
-/// The log of a store that is open.
+/// The log of a store that is open. A batch is written and synced on a thread of its own, so
+/// that the next can be decided meanwhile.
 pub(super) struct Log {
     /// The first of them is written.
-    files: Files,
+    files: [Arc<dyn StorageBackend>; 2],
+    /// Bytes on their way to a file are sent here,
+    to_write: Sender<Place>,
+    /// and come back when they are synced, or not.
+    written: Receiver<(Vec<u8>, io::Result<()>)>,
+    /// Where the batch on its way ends.
+    under_way: Option<u64>,
     /// How long each of them is.
     lengths: [u64; 2],
     /// Where the next batch begins.
@@ -71,6 +83,20 @@ pub(super) struct Log {
     last: u64,
     /// The bytes of a batch: kept for the next.
     buffer: Vec<u8>,
+}
+
+/// A batch and its place.
+struct Place {
+    file: Arc<dyn StorageBackend>,
+    at: u64,
+    bytes: Vec<u8>,
+}
+
+impl Place {
+    fn write(&self) -> io::Result<()> {
+        self.file.write(self.at, &self.bytes)?;
+        self.file.sync_data()
+    }
 }
 
 impl fmt::Debug for Log {
@@ -109,11 +135,38 @@ pub(super) fn open(path: &Path, must_exist: bool) -> Result<Box<dyn StorageBacke
 }
 
 impl Log {
-    /// A log with nothing in it, that goes on from `mark`.
-    pub(super) fn begin(files: Files, mark: Mark) -> io::Result<Self> {
-        let lengths = [files[0].len()?, files[1].len()?];
-        let (id, last) = (mark.id, mark.applied);
-        Ok(Self { files, lengths, at: 0, id, last, buffer: Vec::new() })
+    /// A log with nothing in it, that goes on from `mark`. Its files are made `expected` bytes
+    /// long, if there is room: batches that lengthen them take longer.
+    pub(super) fn begin(files: Files, mark: Mark, expected: u64) -> io::Result<Self> {
+        let mut lengths = [files[0].len()?, files[1].len()?];
+        for (file, length) in files.iter().zip(&mut lengths) {
+            match grow(&**file, length, expected).and_then(|()| file.sync_data()) {
+                Err(error) if !is_no_space(&error) => return Err(error),
+                _ => {},
+            }
+        }
+        let (to_write, places) = crossbeam_channel::bounded::<Place>(1);
+        let (done, written) = crossbeam_channel::bounded(1);
+        std::thread::Builder::new().name("log".to_owned()).spawn(move || {
+            hasten();
+            for place in places {
+                let result = place.write();
+                if done.send((place.bytes, result)).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self {
+            files: files.map(Arc::from),
+            to_write,
+            written,
+            under_way: None,
+            lengths,
+            at: 0,
+            id: mark.id,
+            last: mark.applied,
+            buffer: Vec::new(),
+        })
     }
 
     /// What the redb file is to say once it has everything by now.
@@ -121,19 +174,48 @@ impl Log {
         Mark { id: self.id, applied: self.last, open: true }
     }
 
-    /// Writes a batch and syncs it. After a failure the next one takes its place.
-    pub(super) fn append(&mut self, rows: &Layer) -> io::Result<()> {
-        let number = self.last.saturating_add(1);
-        encode(&mut self.buffer, self.id, number, rows)?;
+    /// Begins to write and sync a batch, after the one before was.
+    pub(super) fn begin_append(&mut self, rows: &Layer) -> io::Result<()> {
+        encode(&mut self.buffer, self.id, self.last.saturating_add(1), rows)?;
         let ([file, _], [length, _]) = (&self.files, &mut self.lengths);
         let end = self.at.saturating_add(u64::try_from(self.buffer.len()).unwrap_or(u64::MAX));
         if *length < end {
             grow(&**file, length, end)?;
         }
-        file.write(self.at, &self.buffer)?;
-        file.sync_data()?;
-        (self.at, self.last) = (end, number);
+        let bytes = std::mem::take(&mut self.buffer);
+        let place = Place { file: Arc::clone(file), at: self.at, bytes };
+        self.to_write.send(place).map_err(|_| thread_died())?;
+        self.under_way = Some(end);
         Ok(())
+    }
+
+    /// Whether a batch is on its way.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.under_way.is_some()
+    }
+
+    /// Waits for that, as long as `patience` says; `None`: it is not done yet. After a failure
+    /// the next batch takes its place.
+    pub(super) fn end_append(&mut self, patience: Duration) -> Option<io::Result<()>> {
+        if self.under_way.is_none() {
+            return Some(Err(io::Error::other("nothing is on its way to the log")));
+        }
+        let (buffer, result) = match self.written.recv_timeout(patience) {
+            Ok(done) => done,
+            Err(RecvTimeoutError::Timeout) => return None,
+            Err(RecvTimeoutError::Disconnected) => return Some(Err(thread_died())),
+        };
+        self.buffer = buffer;
+        if let (Some(end), Ok(())) = (self.under_way.take(), &result) {
+            (self.at, self.last) = (end, self.last.saturating_add(1));
+        }
+        Some(result)
+    }
+
+    /// Writes a batch, and returns once it is synced.
+    pub(super) fn append(&mut self, rows: &Layer) -> io::Result<()> {
+        self.begin_append(rows)?;
+        self.end_append(Duration::MAX).unwrap_or_else(|| Err(thread_died()))
     }
 
     /// Goes on in the other file, from its beginning: its batches are in the redb file.
@@ -142,6 +224,19 @@ impl Log {
         self.lengths.swap(0, 1);
         self.at = 0;
     }
+}
+
+/// Asks that this thread go before the others: all that waits for an answer waits for it, and
+/// it seldom runs for long. Where the process may not (root may, and who has `LimitNICE=`), it
+/// waits its turn.
+pub(super) fn hasten() {
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::debug!(%error, "the threads of the log have no priority");
+    }
+}
+
+fn thread_died() -> io::Error {
+    io::Error::other("the thread that writes the log is gone")
 }
 
 /// Makes a file at least `end` bytes long. After a failure its length is as it was.

@@ -12,7 +12,7 @@ use redb::{Database, WriteTransaction};
 
 use super::checkpoint;
 use super::key_rules;
-use super::layers::{Base, Fronts, ROWS, View};
+use super::layers::{Base, Fronts, Layer, ROWS, View};
 use super::rows::{self, Failure, Key, Place, Row, Rows, Span};
 use super::totals::Totals;
 use super::young;
@@ -60,7 +60,7 @@ pub(super) fn save_readable(from: &Arc<Database>, to: &Arc<Database>) -> Result<
     copy_mark(from, &txn)?;
     {
         let mut new = txn.open_table(ROWS)?;
-        for span in [Span::events(), Span::payloads(), Span::meta()] {
+        for span in [Span::deliveries(), Span::events(), Span::payloads(), Span::meta()] {
             for row in old.view().range(&span)? {
                 let (key, value) = row?;
                 let name = if let Some(Row::Meta(name)) = key.read() { name } else { "" };
@@ -75,7 +75,7 @@ pub(super) fn save_readable(from: &Arc<Database>, to: &Arc<Database>) -> Result<
     }
     {
         let (empty, mut fronts) = (Base::new(Arc::clone(to))?, Fronts::default());
-        let mut made = Rows::new(empty.view(), &mut fronts);
+        let mut made = Rows::new(empty.view(), Layer::default(), &mut fronts);
         for row in old.view().range(&Span::ids(""))? {
             let (key, value) = row?;
             if let Ok(seq) = rows::open::<u64>(&key, &value) {

@@ -41,7 +41,7 @@ impl RedbStore {
                 Err(Damaged) => return Ok(None),
             }
         }
-        Ok(Some(Arrived { arrival: change.reply, answer }))
+        Ok(Some(Arrived { arrival: change.reply, answer, taken: None }))
     }
 
     /// The event of `id` under the names of its source, in order, and its own id.

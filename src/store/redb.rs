@@ -6,40 +6,33 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use redb::Database;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::file::{Medium, OpenError, Progress};
-use super::layers::{Base, Fronts, Layers, View};
+use super::layers::{Base, View};
 use super::list::{self, Position, Wanted};
-use super::log::{self, Log, Mark};
-use super::rows::Failure;
+use super::log::Log;
+use super::rows::{Failure, Key};
 use super::rules::{Rules, SourceRules};
+use super::start::{Start, start};
 use super::totals::Totals;
-use super::verbs::decide;
-use super::writer::{Lanes, Op, Reply, Shared, Writer, layer_limit};
-use super::young::{self, Pass};
+use super::writer::{Lanes, NOTES, Op, Reply, Shared, Writer, layer_limit};
+use super::young::Pass;
 use super::{
     Arrived, Compacted, Filter, Health, ListError, Page, Payload, Seen, Stats, Store, Story, Swept,
     Taken, Unavailable,
 };
-use super::{check, checkpoint, codec, mend};
+use super::{check, checkpoint, codec};
 use crate::clock::Clock;
 use crate::record::{Act, Copy, Event, Label, Refused, Settled, Settlement, Token};
-use crate::time::Millis;
 use crate::{config, key};
 
 /// Events whose deliveries may wait to be written; a flush is due long before.
 const NOTED_EVENTS: usize = 100_000;
-
-/// A gap between two runs of the process that may be a wrong clock: longer than a reboot or
-/// a repair takes, shorter than any TTL worth having.
-const CLOCK_GAP: Duration = Duration::from_hours(24);
 
 /// The events of one redb file.
 pub struct RedbStore {
@@ -102,7 +95,11 @@ impl RedbStore {
         let Start { base, mark, totals, recovered, old_keys } =
             start(db, &files, mark, &rules).map_err(|failure| medium.explain(failure))?;
 
-        let log = Log::begin(files, mark).map_err(|cause| medium.explain(cause.into()))?;
+        let expected = u64::try_from(layer_limit(settings.cache)).unwrap_or(u64::MAX);
+        let needed = settings.reserve.saturating_add(expected.saturating_mul(2));
+        let expected = if medium.free().is_none_or(|free| free > needed) { expected } else { 0 };
+        let log =
+            Log::begin(files, mark, expected).map_err(|cause| medium.explain(cause.into()))?;
         let shared = Arc::new(Shared::new(base, totals));
         let (lanes, writer) = Writer::new(
             Arc::clone(&shared),
@@ -184,10 +181,18 @@ impl RedbStore {
         self.read(|view| self.read_payloads(view, id))
     }
 
+    /// Whether no event can be what this is a copy of; told without a lock.
+    fn is_new(&self, copy: &Copy) -> bool {
+        let unknown = |id: String| !self.shared.bloom.may_have(&Key::id(&id));
+        copy.earlier.is_none()
+            && self.rules.signals(&copy.id).is_empty()
+            && self.rules.ids(&copy.id).into_iter().all(unknown)
+    }
+
     /// Reads all that is durable: a few rows, as the writer waits meanwhile.
     fn read<T>(&self, read: impl FnOnce(View<'_>) -> Result<T, Failure>) -> Result<T, Unavailable> {
         let layers = self.shared.layers.read();
-        let view = layers.view().ok_or_else(|| self.closed())?;
+        let view = layers.view().ok_or_else(|| self.closed())?.with(&self.shared.bloom);
         caught(|| read(view))
     }
 
@@ -224,6 +229,30 @@ impl RedbStore {
         receiver.await.unwrap_or(Err(Unavailable::Stopped))
     }
 
+    async fn claim(
+        &self,
+        copy: Copy,
+        payload: &Payload,
+        slot: bool,
+    ) -> Result<Arrived, Unavailable> {
+        let refused = match self.health() {
+            Health::Ready => None,
+            Health::DiskLow => Some(Unavailable::DiskLow),
+            Health::DiskFull => Some(Unavailable::DiskFull),
+            Health::Compacting => Some(Unavailable::Compacting),
+            Health::Stopped => Some(Unavailable::Stopped),
+        };
+        if let Some(why) = refused {
+            // A copy of what is stored needs no room.
+            return self.look(&copy)?.ok_or(why);
+        }
+        let payload = codec::encode(payload).map_err(|_| Unavailable::Stopped)?;
+        let (reply, receiver) = Reply::new();
+        let op = Op::Arrive { copy, payload: Some(payload), slot, reply };
+        self.lanes.claim(op)?;
+        Self::reply(receiver).await
+    }
+
     /// Our own lane: bounded by its senders, so it never refuses.
     async fn own<T>(&self, make: impl FnOnce(Reply<T>) -> Op) -> Result<T, Unavailable> {
         let (reply, receiver) = Reply::new();
@@ -250,26 +279,22 @@ impl RedbStore {
 #[async_trait]
 impl Store for RedbStore {
     fn look(&self, copy: &Copy) -> Result<Option<Arrived>, Unavailable> {
+        if self.is_new(copy) {
+            return Ok(None);
+        }
         self.read(|view| self.read_arrival(view, copy))
     }
 
     async fn arrive(&self, copy: Copy, payload: &Payload) -> Result<Arrived, Unavailable> {
-        let refused = match self.health() {
-            Health::Ready => None,
-            Health::DiskLow => Some(Unavailable::DiskLow),
-            Health::DiskFull => Some(Unavailable::DiskFull),
-            Health::Compacting => Some(Unavailable::Compacting),
-            Health::Stopped => Some(Unavailable::Stopped),
-        };
-        if let Some(why) = refused {
-            // A copy of what is stored needs no room.
-            return self.look(&copy)?.ok_or(why);
-        }
-        let payload = codec::encode(payload).map_err(|_| Unavailable::Stopped)?;
-        let (reply, receiver) = Reply::new();
-        let op = Op::Arrive { copy, payload: Some(payload), reply };
-        self.lanes.claim(op)?;
-        Self::reply(receiver).await
+        self.claim(copy, payload, false).await
+    }
+
+    async fn arrive_with_slot(
+        &self,
+        copy: Copy,
+        payload: &Payload,
+    ) -> Result<Arrived, Unavailable> {
+        self.claim(copy, payload, true).await
     }
 
     async fn settle(
@@ -309,16 +334,22 @@ impl Store for RedbStore {
     }
 
     async fn flush(&self) -> Result<(), Unavailable> {
-        if self.shared.noted.lock().is_empty() {
-            return Ok(());
+        // No more than wait now: under load there are always some.
+        let waiting = self.shared.noted.lock().len();
+        for _ in 0..waiting.div_ceil(NOTES) {
+            self.upkeep(|reply| Op::Note { of: Vec::new(), taken: HashMap::new(), reply }).await?;
         }
-        self.upkeep(|reply| Op::Note { taken: HashMap::new(), reply }).await
+        Ok(())
     }
 
     async fn story(&self, id: &str) -> Result<Option<Story>, Unavailable> {
         // Also when none wait: another flush may have taken them and not committed yet. The
         // writer does one thing after the other, so this returns after that.
-        if let Err(error) = self.upkeep(|reply| Op::Note { taken: HashMap::new(), reply }).await {
+        // They are noted under the id that the event was born with.
+        let born = self.event(id)?.map(|event| event.id);
+        let of = self.rules.ids(id).into_iter().chain(born).collect();
+        if let Err(error) = self.upkeep(|reply| Op::Note { of, taken: HashMap::new(), reply }).await
+        {
             // The story still has all that could be written.
             tracing::debug!(%error, "deliveries wait to be written");
         }
@@ -397,9 +428,12 @@ impl Store for RedbStore {
     }
 
     async fn close(&self) {
-        let notes = self.upkeep_in_turn(|reply| Op::Note { taken: HashMap::new(), reply });
-        if let Err(error) = notes.await {
-            tracing::warn!(%error, "the last deliveries' notes could not be written");
+        while !self.shared.noted.lock().is_empty() {
+            let note = |reply| Op::Note { of: Vec::new(), taken: HashMap::new(), reply };
+            if let Err(error) = self.upkeep_in_turn(note).await {
+                tracing::warn!(%error, "the last deliveries' notes could not be written");
+                break;
+            }
         }
         let (reply, receiver) = Reply::<()>::new();
         if self.lanes.stop(reply).is_ok() {
@@ -411,53 +445,6 @@ impl Store for RedbStore {
             tracing::error!("the writer could not be waited for");
         }
     }
-}
-
-/// Whether `now` is too far from the last time the store saw, on either side; a new file has
-/// none.
-fn in_doubt(last_seen: Millis, now: Millis) -> bool {
-    let apart = now.since(last_seen).max(last_seen.since(now));
-    last_seen != Millis::default() && apart > CLOCK_GAP
-}
-
-/// What a start found, and made.
-struct Start {
-    base: Base,
-    mark: Mark,
-    totals: Totals,
-    recovered: usize,
-    old_keys: BTreeMap<String, Vec<key::Spec>>,
-}
-
-/// Brings the log's rows into the file, settles what another boot left in flight, and
-/// compares the key rules with the stored ones: all of it in one commit.
-fn start(db: Database, files: &log::Files, mark: Mark, rules: &Rules) -> Result<Start, Failure> {
-    let (tail, applied) = log::tail(files, mark)?;
-    if !tail.is_empty() {
-        let batches = applied.saturating_sub(mark.applied);
-        tracing::info!(batches, bytes = tail.bytes(), "the log has what the file has not");
-    }
-    let base = Base::new(Arc::new(db))?;
-    let keys = young::read(&*base.db, base.view())?;
-    let layers = Layers { active: tail, frozen: None, keys, base: Some(Arc::new(base)) };
-    let view = layers.view().ok_or(Failure::Nothing)?;
-    let totals = mend::read_totals(view)?;
-    rules.clock_in_doubt.store(in_doubt(totals.seen, rules.clock.now()), Ordering::Relaxed);
-    rules.clock.not_before(totals.seen);
-    let (mut recovered, mut old_keys) = (0, BTreeMap::new());
-    let decided = decide(view, &mut Fronts::default(), rules, totals, |batch| {
-        recovered = batch.recover()?;
-        old_keys = batch.remember_keys()?;
-        Ok(())
-    })?;
-    decided.tell();
-    // What is in the log belongs to no log any more, once this is written.
-    let mark = Mark { id: uuid::Uuid::new_v4().as_u64_pair().0, applied, open: true };
-    let Layers { active: tail, keys, base: old, .. } = layers;
-    let db = old.map(|base| Arc::clone(&base.db)).ok_or(Failure::Nothing)?;
-    let made = decided.rows.unwrap_or_default();
-    let base = checkpoint::write(db, &[&keys, &tail, &made], mark)?;
-    Ok(Start { base, mark, totals: decided.totals, recovered, old_keys })
 }
 
 /// redb may panic on a damaged page: that is an error of this read, not the end of whoever

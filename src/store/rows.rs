@@ -5,8 +5,8 @@
 //! | row        | key                                   | value                                 |
 //! |------------|---------------------------------------|---------------------------------------|
 //! | agenda     | `A` source, place, time, number       | nothing: exactly one row an event     |
+//! | deliveries | `D` number                            | [`Deliveries`]                        |
 //! | event      | `E` number, 0                         | [`Event`]                             |
-//! | deliveries | `E` number, 1                         | [`Deliveries`]                        |
 //! | answer     | `E` number, 2                         | the recorded answer                   |
 //! | story      | `E` number, 3, line                   | [`Entry`]                             |
 //! | key        | `K` `<source>:<key>`                  | sequence number                       |
@@ -15,7 +15,8 @@
 //! | signal     | `S` `<source>:=signal.<sha256>`       | which run is newest, which in flight  |
 //!
 //! Sequence numbers make new rows append and keep an event's rows side by side; only keys
-//! are in random order. The agenda serves the queue (what is due), recovery (what was in
+//! are in random order. Deliveries are apart: copies of old events, which come in any order,
+//! write to few pages. The agenda serves the queue (what is due), recovery (what was in
 //! flight) and the sweep (what has rested longest) alike. The event is the truth: a row
 //! of the agenda that does not match its event is removed when it is met.
 
@@ -177,6 +178,11 @@ impl View<'_> {
         self.read(&Key::payload(seq, slot))
     }
 
+    /// The number of the event of `id`, as its key has it.
+    pub(super) fn number(&self, id: &str) -> Result<Option<u64>, StorageError> {
+        Ok(self.read(&Key::id(id))?.and_then(Result::ok))
+    }
+
     /// Reads what was noted of an event's deliveries.
     pub(super) fn deliveries(&self, seq: u64) -> Result<Deliveries, StorageError> {
         Ok(self.read(&Key::deliveries(seq))?.and_then(Result::ok).unwrap_or_default())
@@ -213,8 +219,8 @@ pub(super) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    pub(super) fn new(below: View<'a>, fronts: &'a mut Fronts) -> Self {
-        Self { below, written: Layer::default(), fronts }
+    pub(super) fn new(below: View<'a>, written: Layer, fronts: &'a mut Fronts) -> Self {
+        Self { below, written, fronts }
     }
 
     /// Everything as the batch has it by now.
@@ -321,6 +327,7 @@ impl<'a> Rows<'a> {
         totals.moved(Some(event), None);
         self.remove(Key::id(&event.id));
         self.note_run(&event.id, seq, None)?;
+        self.remove(Key::deliveries(seq));
         self.remove_all(&Span::event(seq))?;
         self.drop_bodies(seq)
     }

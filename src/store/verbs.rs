@@ -35,16 +35,20 @@ pub(super) struct Batch<'a> {
 }
 
 /// What a batch is to write, and what is known once that is durable.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Decided {
-    /// The rows, unless nothing changed.
-    pub(super) rows: Option<Layer>,
+    pub(super) rows: Layer,
     pub(super) totals: Totals,
     /// Records that could not be read and are Held then.
     damaged: Vec<String>,
 }
 
 impl Decided {
+    /// Nothing yet, after `totals`.
+    pub(super) fn after(totals: Totals) -> Self {
+        Self { totals, ..Self::default() }
+    }
+
     /// Says what an operator must know, once it is true.
     pub(super) fn tell(&self) {
         for id in &self.damaged {
@@ -53,33 +57,36 @@ impl Decided {
     }
 }
 
-/// Lets `verbs` decide over what `below` has. Nothing is written yet.
+/// Lets `verbs` decide over what `below` has and what was `decided` before in the same batch.
+/// Nothing is written yet.
 pub(super) fn decide(
     below: View<'_>,
     fronts: &mut Fronts,
     rules: &Rules,
-    totals: Totals,
+    decided: Decided,
     verbs: impl FnOnce(&mut Batch<'_>) -> Result<(), Failure>,
 ) -> Result<Decided, Failure> {
+    let Decided { rows, totals, damaged } = decided;
     let before = totals.clone();
     let mut batch = Batch {
-        rows: Rows::new(below, fronts),
+        rows: Rows::new(below, rows, fronts),
         totals,
         rules,
         now: rules.clock.now(),
         dirty: false,
-        damaged: Vec::new(),
+        damaged,
     };
     verbs(&mut batch)?;
-    if !batch.dirty {
-        return Ok(Decided { rows: None, totals: before, damaged: Vec::new() });
+    if batch.dirty {
+        if !rules.clock_in_doubt.load(Ordering::Relaxed) {
+            batch.totals.seen = batch.now;
+        }
+        batch.rows.put_totals(&batch.totals)?;
+    } else {
+        batch.totals = before;
     }
-    if !rules.clock_in_doubt.load(Ordering::Relaxed) {
-        batch.totals.seen = batch.now;
-    }
-    batch.rows.put_totals(&batch.totals)?;
     let Batch { rows, totals, damaged, .. } = batch;
-    Ok(Decided { rows: Some(rows.written), totals, damaged })
+    Ok(Decided { rows: rows.written, totals, damaged })
 }
 
 impl Batch<'_> {
@@ -120,7 +127,7 @@ impl Batch<'_> {
         if change.reply.meets != Meets::Duplicate(Finish::Answered) {
             answer = None;
         }
-        Ok(Arrived { arrival: change.reply, answer })
+        Ok(Arrived { arrival: change.reply, answer, taken: None })
     }
 
     pub(super) fn settle(
@@ -226,7 +233,11 @@ impl Batch<'_> {
     /// Writes what was noted of deliveries; an event forgotten meanwhile has no story.
     pub(super) fn note(&mut self, noted: &HashMap<String, Deliveries>) -> Result<(), Failure> {
         for (id, later) in noted {
-            let Some((seq, _)) = self.find_named(id)? else { continue };
+            let mut found = None;
+            for id in self.rules.ids(id) {
+                found = found.or(self.rows.view().number(&id)?);
+            }
+            let Some(seq) = found else { continue };
             let mut deliveries = self.rows.view().deliveries(seq)?;
             deliveries.merge(later.clone());
             self.dirty = true;

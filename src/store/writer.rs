@@ -1,10 +1,10 @@
 //! Group commit without a timer: one thread takes what waited while the last sync ran,
-//! lets each verb decide again, writes the rows of all to the log in one batch, syncs it, and
-//! only then lets readers see them and replies. About once a second, or when much has
+//! lets each verb decide again, has the rows of all written to the log in one batch and synced
+//! (see [`batch`]), and only then lets readers see them and replies. About once a second, or when much has
 //! gathered, the rows go on to the redb file (see [`checkpoint`]).
 //!
 //! Three lanes, in this order: our own (settlements, takes and the watchdog's question, at
-//! most one for each attempt in flight, one for each source and one: never refused), claims
+//! most one for each attempt in flight, a few for each source and one: never refused), claims
 //! (bounded: full is answered at once), upkeep (one operation a batch, so that it never holds up
 //! a commit for long).
 //!
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, never, select};
+use crossbeam_channel::{Receiver, Sender};
 use parking_lot::{Mutex, RwLock};
 use redb::Database;
 use tokio::sync::watch;
@@ -29,31 +29,28 @@ use super::checkpoint::{self, Job};
 use super::file::Medium;
 use super::filter::Bloom;
 use super::layers::{Base, Fronts, Layer, Layers};
-use super::log::{Log, Mark};
+use super::log::{self, Log, Mark};
 use super::rows::Failure;
 use super::rules::Rules;
 use super::totals::Totals;
-use super::verbs::{Batch, decide};
+use super::verbs::{Decided, decide};
 use super::young::Pass;
 use super::{Health, Unavailable};
 use crate::config;
-use crate::telemetry;
 
+mod batch;
 mod compact;
 mod forward;
 mod lanes;
 mod op;
 
+use batch::Draft;
 use compact::Asked;
 pub(super) use forward::layer_limit;
 pub(super) use lanes::Lanes;
 use op::Noted;
-pub(super) use op::{Op, Reply};
+pub(super) use op::{NOTES, Op, Reply};
 
-/// Operations in one transaction: bounds how long a claim waits for its batch.
-const BATCH_OPS: usize = 1024;
-/// Bytes of bodies in one transaction, beyond its first.
-const BATCH_BYTES: usize = 8 << 20;
 /// How often a full disk is looked at again.
 const FULL_POLL: Duration = Duration::from_millis(250);
 
@@ -62,8 +59,8 @@ const FULL_POLL: Duration = Duration::from_millis(250);
 pub(super) struct Shared {
     /// All that is durable.
     pub(super) layers: RwLock<Layers>,
-    /// Which keys may be in the file.
-    pub(super) bloom: Arc<Bloom>,
+    /// Which keys may be among them.
+    pub(super) bloom: Bloom,
     /// The totals as of the last batch.
     pub(super) totals: Mutex<Totals>,
     /// Deliveries that wait to be written.
@@ -76,12 +73,10 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(base: Base, totals: Totals) -> Self {
         let active = Layer::above(totals.next);
-        let bloom = Arc::new(Bloom::new());
-        let base = Some(Arc::new(base.with(&bloom)));
-        let layers = Layers { active, base, ..Layers::default() };
+        let layers = Layers { active, base: Some(Arc::new(base)), ..Layers::default() };
         Self {
             layers: RwLock::new(layers),
-            bloom,
+            bloom: Bloom::new(),
             totals: Mutex::new(totals),
             noted: Mutex::default(),
             health: AtomicU8::new(0),
@@ -91,7 +86,7 @@ impl Shared {
 
     /// The frozen rows are in the file, as `base` has it. Returns what is to be let go of.
     pub(super) fn finish_checkpoint(&self, base: Base) -> (Option<Arc<Layer>>, Option<Arc<Base>>) {
-        let base = Some(Arc::new(base.with(&self.bloom)));
+        let base = Some(Arc::new(base));
         let mut layers = self.layers.write();
         if self.health() == Health::Stopped {
             return (None, base);
@@ -134,6 +129,13 @@ pub(super) struct Writer {
     settings: config::Storage,
     log: Log,
     fronts: Fronts,
+    /// What is decided next.
+    draft: Draft,
+    /// What is on its way to the log, and whether it is there.
+    syncing: Option<Draft>,
+    synced: bool,
+    /// What is to be done once the redb file has everything.
+    asked: Vec<Op>,
     /// Rows on their way to the redb file are sent here,
     jobs: Sender<Job>,
     /// and what came of it comes back, while some are.
@@ -145,6 +147,12 @@ pub(super) struct Writer {
     pending: Option<Mark>,
     /// Since when the active layer has rows.
     since: Option<Instant>,
+}
+
+/// Whether the writer goes on.
+enum On {
+    Go,
+    Stop,
 }
 
 /// Why a batch could not be written.
@@ -189,6 +197,10 @@ impl Writer {
             settings,
             log,
             fronts: Fronts::default(),
+            draft: Draft::default(),
+            syncing: None,
+            synced: false,
+            asked: Vec::new(),
             jobs,
             done,
             under_way: false,
@@ -202,6 +214,7 @@ impl Writer {
     /// Runs until stopped or failed. A panic here would leave claims unanswered and the
     /// file in doubt: it counts as a failure.
     pub(super) fn run(mut self) {
+        log::hasten();
         let shared = Arc::clone(&self.shared);
         let ran = catch_unwind(AssertUnwindSafe(|| self.work()));
         shared.set_health(Health::Stopped);
@@ -215,128 +228,68 @@ impl Writer {
     }
 
     fn work(&mut self) -> Result<(), String> {
-        let mut repeat = Vec::new();
         loop {
-            let mut ops = self.gather(std::mem::take(&mut repeat));
-            let stop = ops.iter().any(|op| matches!(op, Op::Stop { .. }));
-            let mut compact = Asked::take(&mut ops);
-            let written = self.write(&mut ops).and_then(|()| {
-                ops.iter_mut().filter(|op| !op.asks_all()).for_each(|op| op.send(Ok(())));
-                // What was written must not be done again.
-                ops.retain(Op::asks_all);
-                if ops.is_empty() && compact.is_none() {
-                    return self.checkpoint_due();
-                }
-                self.checkpoint_all()
-            });
-            match written {
-                Ok(()) => ops.iter_mut().for_each(|op| op.send(Ok(()))),
+            match self.step().and_then(|()| self.do_asked()) {
+                Ok(On::Go) => {},
+                Ok(On::Stop) => return Ok(()),
                 Err(Stopped::Full(failure)) => {
+                    // What is on its way to the log may have met something worse.
+                    if let Err(Stopped::Failed(why)) = self.is_synced(Duration::MAX) {
+                        self.refuse_all();
+                        return Err(why);
+                    }
                     tracing::error!(error = %failure, "the disk is full: claims are refused");
                     self.shared.set_health(Health::DiskFull);
-                    if let Some(asked) = compact.take() {
-                        asked.refuse(Unavailable::DiskFull);
-                    }
-                    repeat = self.give_back(ops);
+                    let ops = self.take_unanswered();
+                    let stop = ops.iter().any(Op::is_stop);
+                    let mut repeat = self.give_back(ops);
                     if stop {
                         return Err("stopped while the disk was full".to_owned());
                     }
                     self.wait_for_room(&mut repeat)?;
+                    self.draft = Draft::of(repeat);
                 },
                 Err(Stopped::Failed(why)) => {
-                    for op in &mut ops {
-                        op.send(Err(Unavailable::Stopped));
-                    }
+                    self.refuse_all();
                     return Err(why);
                 },
             }
-            if stop {
-                return Ok(());
-            }
-            if let Some(asked) = compact {
-                self.compact(asked, &mut repeat)?;
-            }
         }
     }
 
-    /// Waits for an operation, or until rows must go on to the file or have come there, and
-    /// takes what else waits, lane by lane.
-    fn gather(&mut self, mut ops: Vec<Op>) -> Vec<Op> {
-        if ops.is_empty() && self.own.is_empty() && self.claims.is_empty() {
-            // A closed lane means that the store was dropped: stop.
-            let stop = || Op::Stop { reply: Reply::nobody() };
-            let due = match self.since {
-                Some(since) if !self.under_way => {
-                    crossbeam_channel::at((since + forward::CHECKPOINT_EVERY).into_std())
-                },
-                _ => never(),
-            };
-            let nothing = never();
-            let done = if self.under_way { &self.done } else { &nothing };
-            select! {
-                recv(self.own) -> op => ops.push(op.unwrap_or_else(|_| stop())),
-                recv(self.claims) -> op => ops.push(op.unwrap_or_else(|_| stop())),
-                recv(self.upkeep) -> op => ops.push(op.unwrap_or_else(|_| stop())),
-                recv(due) -> _ => {},
-                recv(done) -> result => self.result = result.ok(),
-            }
+    fn refuse_all(&mut self) {
+        for mut op in self.take_unanswered() {
+            op.send(Err(Unavailable::Stopped));
         }
-        ops.extend(self.own.try_iter());
-        let mut bytes: usize = 0;
-        while ops.len() < BATCH_OPS && bytes < BATCH_BYTES {
-            let Ok(op) = self.claims.try_recv() else { break };
-            if let Op::Arrive { payload: Some(payload), .. } = &op {
-                bytes = bytes.saturating_add(payload.len());
-            }
-            ops.push(op);
-        }
-        ops.extend(self.upkeep.try_recv());
-        ops
     }
 
-    /// Writes one batch to the log. Replies are filled in, not sent.
-    fn write(&mut self, ops: &mut [Op]) -> Result<(), Stopped> {
-        if ops.is_empty() {
-            return Ok(());
+    /// Does what is to be done after a batch, if the last one had something of it.
+    fn do_asked(&mut self) -> Result<On, Stopped> {
+        if !self.draft.ops.iter().chain(&self.asked).any(Op::asks_more) {
+            return Ok(On::Go);
         }
-        let begun = Instant::now();
-        let shared = Arc::clone(&self.shared);
-        let written = self.decide_and_log(|batch| {
-            ops.iter_mut().try_for_each(|op| op.apply(batch, &shared.noted))
-        });
-        if let Err(failure) = written {
-            // What was seen of the rows that were to be removed is not so.
-            self.fronts.forget();
-            return Err(failure.into());
+        self.flush()?;
+        self.checkpoint_all()?;
+        let mut asked = std::mem::take(&mut self.asked);
+        let compact = Asked::take(&mut asked);
+        for op in &mut asked {
+            op.send(Ok(()));
         }
-        telemetry::committed(begun.elapsed(), ops.len());
-        Ok(())
-    }
-
-    fn decide_and_log(
-        &mut self,
-        verbs: impl FnOnce(&mut Batch<'_>) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        let before = self.shared.totals.lock().clone();
-        let decided = {
-            let layers = self.shared.layers.read();
-            let view = layers.view().ok_or(Failure::Nothing)?;
-            decide(view, &mut self.fronts, &self.rules, before, verbs)?
-        };
-        if let Some(rows) = &decided.rows {
-            self.log.append(rows)?;
+        if asked.iter().any(Op::is_stop) {
+            return Ok(On::Stop);
         }
-        decided.tell();
-        if let Some(rows) = decided.rows {
-            self.shared.layers.write().active.merge(rows);
-            self.since.get_or_insert_with(Instant::now);
+        if let Some(compact) = compact {
+            let mut later = Vec::new();
+            self.compact(compact, &mut later).map_err(Stopped::Failed)?;
+            self.draft = Draft::of(later);
         }
-        *self.shared.totals.lock() = decided.totals;
-        Ok(())
+        Ok(On::Go)
     }
 
     /// Answers a batch that could not be written; what must be repeated comes back.
-    fn give_back(&self, ops: Vec<Op>) -> Vec<Op> {
+    fn give_back(&mut self, ops: Vec<Op>) -> Vec<Op> {
+        // What was seen of the rows that were to be removed is not so.
+        self.fronts.forget();
         let mut repeat = Vec::new();
         for mut op in ops {
             op.send(Err(Unavailable::DiskFull));
@@ -398,10 +351,7 @@ impl Writer {
             // Nobody else wants to write it, and who reads finds no file.
             let layers = self.shared.layers.read();
             match (self.pending, &layers.frozen) {
-                (Some(mark), Some(rows)) => {
-                    self.shared.bloom.add_all(layers.keys.ids().chain(rows.ids()));
-                    checkpoint::write(db, &[&layers.keys, rows], mark)?
-                },
+                (Some(mark), Some(rows)) => checkpoint::write(db, &[&layers.keys, rows], mark)?,
                 _ => Base::new(db)?,
             }
         };
@@ -410,10 +360,17 @@ impl Writer {
         }
         drop(self.shared.finish_checkpoint(base));
         self.pending = None;
-        self.decide_and_log(|batch| {
-            batch.touch();
-            Ok(())
-        })?;
+        let decided = {
+            let layers = self.shared.layers.read();
+            let view = layers.view().ok_or(Failure::Nothing)?;
+            let before = Decided::after(self.shared.totals.lock().clone());
+            decide(view, &mut Fronts::default(), &self.rules, before, |batch| {
+                batch.touch();
+                Ok(())
+            })?
+        };
+        self.log.append(&decided.rows).map_err(Failure::from)?;
+        self.make_visible(decided);
         Ok(())
     }
 

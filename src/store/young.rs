@@ -14,7 +14,6 @@ use parking_lot::RwLock;
 use redb::{ReadableDatabase, TableDefinition, WriteTransaction};
 
 use super::codec;
-use super::filter::Bloom;
 use super::layers::{Layer, Layers, View};
 use super::log;
 use super::rows::{self, Failure, Key, Row, Span};
@@ -53,19 +52,19 @@ pub(super) struct Pass {
 /// The keys of a checkpoint's rows.
 #[derive(Debug, Default)]
 pub(super) struct Sorted<'a> {
-    /// New, and not in the file: they stay in memory.
+    /// Of new events: they stay in memory.
     pub(super) young: Vec<(&'a Key, &'a [u8])>,
-    /// All others: the file says what becomes of them.
+    /// Of events that were forgotten: they are removed at their place.
     pub(super) placed: Vec<(&'a Key, Option<&'a [u8]>)>,
 }
 
 impl<'a> Sorted<'a> {
-    pub(super) fn of(rows: &'a Layer, bloom: &Bloom) -> Self {
+    pub(super) fn of(rows: &'a Layer) -> Self {
         let mut sorted = Self::default();
         for (key, value) in rows.ids() {
             match value {
-                Some(value) if !bloom.may_have(key) => sorted.young.push((key, value)),
-                value => sorted.placed.push((key, value)),
+                Some(value) => sorted.young.push((key, value)),
+                None => sorted.placed.push((key, None)),
             }
         }
         sorted
@@ -206,7 +205,7 @@ pub(super) fn read(db: &impl ReadableDatabase, file: View<'_>) -> Result<Layer, 
     Ok(keys)
 }
 
-/// Adds the keys of all events that have none.
+/// Adds the keys of all events that have none, or that of an event which is gone.
 fn from_events(file: View<'_>, keys: &mut Layer) -> Result<(), Failure> {
     for row in file.range(&Span::events())? {
         let (key, value) = row?;
@@ -214,7 +213,7 @@ fn from_events(file: View<'_>, keys: &mut Layer) -> Result<(), Failure> {
             && let Ok(event) = rows::open::<Event>(&key, &value)
         {
             let key = Key::id(&event.id);
-            if file.get(&key, |_| ())?.is_none() {
+            if file.number(&event.id)? != Some(seq) {
                 let value = rows::seal(&key, codec::encode(&seq)?);
                 keys.put(key, Some(value));
             }

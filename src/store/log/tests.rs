@@ -44,7 +44,7 @@ fn row(seq: u64, value: Option<&[u8]>) -> Layer {
 /// A log with batches 4, 5 and 6 in one file and 7 in the other.
 fn written() -> [Shared; 2] {
     let disk = <[Shared; 2]>::default();
-    let mut log = Log::begin(files(&disk), MARK).unwrap();
+    let mut log = Log::begin(files(&disk), MARK, 0).unwrap();
     log.append(&row(1, Some(b"one"))).unwrap();
     log.append(&row(2, Some(&[9; 10_000]))).unwrap();
     log.append(&row(1, None)).unwrap();
@@ -77,7 +77,7 @@ fn what_the_file_has_and_what_is_of_another_start_is_passed_over() {
 #[test]
 fn a_last_batch_that_was_never_finished_is_none() {
     let disk = written();
-    let mut log = Log::begin(files(&disk), Mark { applied: 7, ..MARK }).unwrap();
+    let mut log = Log::begin(files(&disk), Mark { applied: 7, ..MARK }, 0).unwrap();
     // Its second block never reached the disk.
     log.at = 5 * 4096;
     log.append(&row(4, Some(&[5; 8000]))).unwrap();
@@ -101,7 +101,7 @@ fn a_batch_in_the_middle_that_is_damaged_is_told_and_not_passed_over() {
 #[test]
 fn a_batch_that_failed_gives_its_place_to_the_next() {
     let disk = <[Shared; 2]>::default();
-    let mut log = Log::begin(files(&disk), MARK).unwrap();
+    let mut log = Log::begin(files(&disk), MARK, 0).unwrap();
     log.append(&row(1, Some(&[1; 12_000]))).unwrap();
     (log.at, log.last) = (0, MARK.applied);
     log.append(&row(2, Some(b"two"))).unwrap();
@@ -117,7 +117,7 @@ fn a_body_cannot_pass_for_a_batch() {
     let mut body = vec![0; 2 * BLOCK];
     body.extend(forged);
     let disk = <[Shared; 2]>::default();
-    let mut log = Log::begin(files(&disk), MARK).unwrap();
+    let mut log = Log::begin(files(&disk), MARK, 0).unwrap();
     log.append(&row(1, Some(&body))).unwrap();
     let (found, last) = tail(&files(&disk), MARK).unwrap();
     assert_eq!((rows(&found).len(), last), (1, 4));

@@ -1,11 +1,17 @@
 //! The keys of rows, and what a walk over them begins and ends with.
 
+use smallvec::SmallVec;
+
+/// Most keys are no longer: they are where a tree compares them, not behind a pointer.
+const INLINE: usize = 40;
+
 /// The key of a row.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::store) struct Key(Box<[u8]>);
+pub(in crate::store) struct Key(SmallVec<[u8; INLINE]>);
 
 impl Key {
     const AGENDA: u8 = b'A';
+    const DELIVERIES: u8 = b'D';
     const EVENT: u8 = b'E';
     const ID: u8 = b'K';
     const META: u8 = b'M';
@@ -13,11 +19,15 @@ impl Key {
     const SIGNAL: u8 = b'S';
 
     fn of(parts: &[&[u8]]) -> Self {
-        Self(parts.concat().into())
+        let mut key = SmallVec::new();
+        for part in parts {
+            key.extend_from_slice(part);
+        }
+        Self(key)
     }
 
     pub(in crate::store) fn from_bytes(bytes: &[u8]) -> Self {
-        Self(bytes.into())
+        Self(SmallVec::from_slice(bytes))
     }
 
     pub(in crate::store) fn bytes(&self) -> &[u8] {
@@ -35,7 +45,7 @@ impl Key {
     }
 
     pub(in crate::store) fn deliveries(seq: u64) -> Self {
-        Self::of(&[&[Self::EVENT], &seq.to_be_bytes(), &[1]])
+        Self::of(&[&[Self::DELIVERIES], &seq.to_be_bytes()])
     }
 
     pub(in crate::store) fn answer(seq: u64) -> Self {
@@ -62,7 +72,7 @@ impl Key {
         Self::of(&[&[Self::SIGNAL], signal.as_bytes()])
     }
 
-    /// After every row of an event, but for its payloads.
+    /// After every row of an event, but for its deliveries and payloads.
     fn end_of_event(seq: u64) -> Self {
         Self::of(&[&[Self::EVENT], &seq.to_be_bytes(), &[u8::MAX]])
     }
@@ -95,7 +105,7 @@ impl Key {
     /// The number of the event that the row belongs to, where the key has it.
     pub(in crate::store) fn seq(&self) -> Option<u64> {
         let seq = match *self.0.first()? {
-            Self::EVENT | Self::PAYLOAD => self.0.get(1..9)?,
+            Self::DELIVERIES | Self::EVENT | Self::PAYLOAD => self.0.get(1..9)?,
             Self::AGENDA => self.0.last_chunk::<8>()?,
             _ => return None,
         };
@@ -114,12 +124,12 @@ impl Key {
                 let source = std::str::from_utf8(rest.strip_suffix(&[0])?).ok()?;
                 Row::Agenda(source, place, u64::from_be_bytes(*at), u64::from_be_bytes(*seq))
             },
+            Self::DELIVERIES => Row::Deliveries(u64::from_be_bytes(rest.try_into().ok()?)),
             Self::EVENT => {
                 let (seq, rest) = rest.split_first_chunk::<8>()?;
                 let seq = u64::from_be_bytes(*seq);
                 match rest {
                     [0] => Row::Event(seq),
-                    [1] => Row::Deliveries(seq),
                     [2] => Row::Answer(seq),
                     [3, line @ ..] => Row::Line(seq, u32::from_be_bytes(line.try_into().ok()?)),
                     _ => return None,
@@ -192,17 +202,23 @@ impl Span {
         span
     }
 
-    /// The rows of all events, but for their payloads.
+    /// What was noted of all events' deliveries.
+    pub(in crate::store) fn deliveries() -> Self {
+        Self::all(Key::DELIVERIES)
+    }
+
+    /// The rows of all events, but for their deliveries and payloads.
     pub(in crate::store) fn events() -> Self {
         Self::all(Key::EVENT)
     }
 
-    /// The rows of the events with numbers below this one, but for their payloads.
+    /// The rows of the events with numbers below this one, but for their deliveries and
+    /// payloads.
     pub(in crate::store) fn events_below(seq: u64) -> Self {
         Self { last: Key::of(&[&[Key::EVENT], &seq.to_be_bytes()]), ..Self::events() }
     }
 
-    /// The rows of one event, but for its payloads.
+    /// The rows of one event, but for its deliveries and payloads.
     pub(in crate::store) fn event(seq: u64) -> Self {
         Self { first: Key::event(seq), last: Key::end_of_event(seq) }
     }

@@ -83,6 +83,22 @@ async fn a_key_that_was_forgotten_before_it_had_a_place_stays_forgotten() {
 }
 
 #[tokio::test]
+async fn a_key_that_comes_again_before_it_has_its_place_is_the_new_events() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
+    let store = open(&dir, &clock);
+    arrive(&store, "q:1", "body").await;
+    checkpoint(&store).await;
+    assert!(store.shared.layers.read().keys.has(&Key::id("q:1")), "it has no place yet");
+    store.operate("q:1", Act::Forget { force: true }, "").await.unwrap().unwrap();
+    arrive(&store, "q:1", "body").await;
+    checkpoint(&store).await;
+    let copy = arrive(&store, "q:1", "body").await;
+    assert_eq!(copy.arrival.meets, Meets::Duplicate(Finish::Acknowledged));
+    assert_eq!(store.check().unwrap(), Vec::<String>::new());
+    store.close().await;
+}
+
+#[tokio::test]
 async fn keys_whose_young_row_rotted_are_made_anew_from_the_events() {
     let (dir, crashed, clock) =
         (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), clock());

@@ -94,7 +94,7 @@ impl Writer {
             Err(error) => tracing::error!(%error, "the file cannot be compacted"),
         }
         let base = Base::new(db.into()).map_err(|error| error.to_string())?;
-        self.shared.layers.write().base = Some(base.with(&self.shared.bloom).into());
+        self.shared.layers.write().base = Some(base.into());
         self.shared.end_compacting();
         let paused = asked.begun.elapsed();
         tracing::info!(before, after, paused_ms = paused.as_millis(), "compacted the file");

@@ -11,8 +11,8 @@ use crate::store::rows::Failure;
 /// How long rows stay in memory and the log before they go on to the redb file, at least.
 pub(super) const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 /// The part of `storage.cache` that rows in memory may take before they go on: one in so
-/// many. As much again may be on its way to the file.
-const LAYER_SHARE: usize = 4;
+/// many. As much again may be on its way to the file, and be keys that have no place yet.
+const LAYER_SHARE: usize = 6;
 
 /// The bytes that the rows of one layer may take in memory.
 pub(in crate::store) fn layer_limit(cache: usize) -> usize {
@@ -23,16 +23,22 @@ impl Writer {
     /// Sends the active rows on to the redb file, if they are many or old. While others are
     /// on their way, few may stay and many must wait: that bounds memory and the log.
     pub(super) fn checkpoint_due(&mut self) -> Result<(), Stopped> {
-        self.receive(false)?;
-        let many = self.shared.layers.read().active.bytes() > layer_limit(self.settings.cache);
-        let old = self.since.is_some_and(|since| since.elapsed() >= CHECKPOINT_EVERY);
-        if many {
-            self.receive(true)?;
-        }
-        if (many || old) && !self.under_way {
+        self.receive(self.has_many_rows())?;
+        if self.is_checkpoint_due() && !self.under_way {
             self.send_active(false)?;
         }
         Ok(())
+    }
+
+    /// Whether the active rows are many or old, and can go on; or others have come to the file.
+    pub(super) fn is_checkpoint_due(&self) -> bool {
+        let old = || self.since.is_some_and(|since| since.elapsed() >= CHECKPOINT_EVERY);
+        let came = self.result.is_some() || !self.done.is_empty();
+        came || self.has_many_rows() || (old() && !self.under_way)
+    }
+
+    fn has_many_rows(&self) -> bool {
+        self.shared.layers.read().active.bytes() > layer_limit(self.settings.cache)
     }
 
     /// Has everything brought to its place in the redb file, and waits for it.

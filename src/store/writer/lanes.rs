@@ -17,7 +17,7 @@ const UPKEEP_WAITING: usize = 64;
 /// for ever. These let go of it, so every reply ends.
 #[derive(Clone, Debug)]
 pub(in crate::store) struct Lanes {
-    /// One settlement an open attempt, one take a source.
+    /// One settlement an open attempt, a few takes a source.
     pub(super) own: Sender<Op>,
     pub(super) claims: Sender<Op>,
     pub(super) upkeep: Sender<Op>,

@@ -13,6 +13,9 @@ use crate::store::rows::Failure;
 use crate::store::verbs::Batch;
 use crate::store::{Arrived, Compacted, Deliveries, Swept, Taken, Unavailable};
 
+/// Events whose notes are written in one batch: a few milliseconds of the writer's time.
+pub(in crate::store) const NOTES: usize = 1024;
+
 /// Where a verb's answer goes, once its transaction is on disk.
 #[derive(Debug)]
 pub(in crate::store) struct Reply<T> {
@@ -60,6 +63,8 @@ pub(in crate::store) enum Op {
     Arrive {
         copy: Copy,
         payload: Option<Encoded>,
+        /// Whether it comes with a free slot.
+        slot: bool,
         reply: Reply<Arrived>,
     },
     Settle {
@@ -82,7 +87,9 @@ pub(in crate::store) enum Op {
     Sweep {
         reply: Reply<Swept>,
     },
+    /// Writes the notes of these ids, and of some others.
     Note {
+        of: Vec<String>,
         taken: HashMap<String, Deliveries>,
         reply: Reply<()>,
     },
@@ -93,7 +100,7 @@ pub(in crate::store) enum Op {
     Checkpoint {
         reply: Reply<()>,
     },
-    /// Done after the batch it comes with.
+    /// The same, and then it is compacted.
     Compact {
         begun: Instant,
         reply: Reply<Compacted>,
@@ -106,9 +113,13 @@ pub(in crate::store) enum Op {
 impl Op {
     pub(super) fn apply(&mut self, batch: &mut Batch<'_>, noted: &Noted) -> Result<(), Failure> {
         match self {
-            Self::Arrive { copy, payload, reply } => {
+            Self::Arrive { copy, payload, slot, reply } => {
                 // Encoded again nowhere: a batch is applied once, and not repeated for claims.
-                reply.with = Some(batch.arrive(copy, payload.take())?);
+                let mut arrived = batch.arrive(copy, payload.take())?;
+                if *slot {
+                    batch.take_newborn(&mut arrived)?;
+                }
+                reply.with = Some(arrived);
             },
             Self::Settle { id, token, settlement, reply } => {
                 reply.with = Some(batch.settle(id, *token, settlement)?);
@@ -120,8 +131,8 @@ impl Op {
                 reply.with = Some(batch.operate(id, *act, note)?);
             },
             Self::Sweep { reply } => reply.with = Some(batch.sweep()?),
-            Self::Note { taken, reply } => {
-                *taken = std::mem::take(&mut *noted.lock());
+            Self::Note { of, taken, reply } => {
+                *taken = some(&mut noted.lock(), of);
                 batch.note(taken)?;
                 reply.with = Some(());
             },
@@ -134,8 +145,12 @@ impl Op {
     }
 
     /// Whether it is done once the redb file has everything.
-    pub(super) fn asks_all(&self) -> bool {
-        matches!(self, Self::Checkpoint { .. } | Self::Stop { .. })
+    pub(super) fn asks_more(&self) -> bool {
+        matches!(self, Self::Checkpoint { .. } | Self::Compact { .. } | Self::Stop { .. })
+    }
+
+    pub(super) fn is_stop(&self) -> bool {
+        matches!(self, Self::Stop { .. })
     }
 
     pub(super) fn send(&mut self, result: Result<(), Unavailable>) {
@@ -171,6 +186,13 @@ impl Op {
             | Self::Stop { .. } => None,
         }
     }
+}
+
+/// Takes the notes of these ids, and of so many others that nobody waits long for it.
+fn some(noted: &mut HashMap<String, Deliveries>, of: &[String]) -> HashMap<String, Deliveries> {
+    let mut some: HashMap<_, _> = of.iter().filter_map(|id| noted.remove_entry(id)).collect();
+    some.extend(noted.extract_if(|_, _| true).take(NOTES));
+    some
 }
 
 /// Deliveries that wait to be written.

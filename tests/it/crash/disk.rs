@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use oncegate::store::Medium;
+use oncegate::store::{Medium, Paced};
 use redb::{Builder, Database, DatabaseError, StorageBackend};
 
 /// The bytes of the redb file and of the two of the log.
@@ -133,7 +133,7 @@ impl Disk {
     }
 
     pub(super) fn open(&self, builder: &Builder) -> Result<Database, DatabaseError> {
-        builder.create_with_backend(self.handle(0))
+        builder.create_with_backend(Paced::new(self.handle(0)))
     }
 }
 
