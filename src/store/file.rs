@@ -4,6 +4,7 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -194,7 +195,9 @@ impl Medium {
         tell(Step { doing: "saving", bytes: self.bytes() });
         let aside = beside(path, ".damaged");
         fs::copy(path, &aside).map_err(|cause| self.failed(cause))?;
-        let damaged = Self::File(aside.clone()).try_open(settings, false, tell)?.into();
+        // Never closed: that would write to it, and may end the process by two panics.
+        let damaged =
+            ManuallyDrop::new(Arc::new(Self::File(aside.clone()).try_open(settings, false, tell)?));
         let fresh = beside(path, ".new");
         let save = || -> io::Result<()> {
             let db = make(&fresh, settings)?.into();
