@@ -1,9 +1,9 @@
 //! The bytes of a stored value: `[version][bincode's standard format][tag]`.
 //!
-//! The tag is an XXH3-64 of everything before the tag, seeded with one of the row's key, seeded
-//! with one of the table's name. redb checks its page checksums only when it opens a file, so the tag is what
-//! notices, at every read, a value that rotted or that belongs to another row. It guards
-//! against accidents, not against someone who can write the file.
+//! The tag is an XXH3-64 of everything before the tag, seeded with one of the row's key, which
+//! is seeded with one of the table's name. redb checks its page checksums only when it opens a
+//! file, so the tag is what notices, at every read, a value that rotted or that belongs to
+//! another row. It guards against accidents, not against someone who can write the file.
 //!
 //! One frozen struct per version: a change of a stored struct means a new version here
 //! and an upgrade on read. The golden bytes in the tests hold version 1 still.

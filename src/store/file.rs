@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use redb::backends::FileBackend;
 use redb::{
-    Builder, CompactionError, Database, DatabaseError, ReadableDatabase as _, StorageBackend,
-    StorageError,
+    Builder, CompactionError, Database, DatabaseError, ReadableDatabase as _,
+    ReadableTableMetadata as _, StorageBackend, StorageError,
 };
 
 use super::checkpoint::{META, put_mark};
@@ -32,6 +32,8 @@ use paced::Paced;
 const CHECK_BYTES: u64 = 256 << 20;
 /// Below this size compaction is not worth the writes.
 const COMPACT_BYTES: u64 = 64 << 20;
+/// The most rows that a larger file than is checked may have to be walked over: some seconds.
+const WALKED_ROWS: u64 = 50_000;
 /// The version of the tables and of the meaning of their rows.
 const FORMAT: &[u8] = b"oncegate 3";
 const FORMAT_KEY: &str = "format";
@@ -296,11 +298,13 @@ impl Medium {
     }
 
     /// Compacts if at least a quarter of the file holds nothing. To tell takes a walk over all
-    /// of it, so a larger one is left to the operator's command. A failure is not a
-    /// reason not to start, but the handle is not to be used after one: it is opened anew.
+    /// that it holds, so a large file that holds much is left to the operator's command. A
+    /// failure is not a reason not to start, but the handle is not to be used after one: it is
+    /// opened anew.
     fn compact(&self, db: &mut Database, tell: &Progress) {
         let size = self.bytes();
-        if !(COMPACT_BYTES..=CHECK_BYTES).contains(&size) {
+        let holds_little = || rows(db).is_ok_and(|rows| rows <= WALKED_ROWS);
+        if size < COMPACT_BYTES || size > CHECK_BYTES && !holds_little() {
             return;
         }
         let used = match used_bytes(db) {
@@ -348,6 +352,11 @@ pub fn compact_file(settings: &config::Storage) -> Result<(u64, u64), OpenError>
 /// What redb gets of `storage.cache`. The rest, and some, are rows in memory.
 fn page_cache(cache: usize) -> usize {
     cache / 8 * 5
+}
+
+/// How many rows a file has, as it says itself.
+fn rows(db: &Database) -> Result<u64, redb::Error> {
+    Ok(db.begin_read()?.open_table(ROWS)?.len()?)
 }
 
 fn used_bytes(db: &Database) -> Result<u64, redb::Error> {

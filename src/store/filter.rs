@@ -74,6 +74,12 @@ impl Bloom {
         self.current.load().is_outgrown() && self.next.load().is_none()
     }
 
+    /// Whether one is being made.
+    #[cfg(test)]
+    pub(super) fn is_being_made(&self) -> bool {
+        self.next.load().is_some()
+    }
+
     /// Begins a new one: under the lock of the layers.
     fn begin(&self, bits: &Arc<Bits>) {
         self.next.store(Some(Arc::clone(bits)));

@@ -1,7 +1,7 @@
-//! Group commit without a timer: one thread takes what waited while the last sync ran,
-//! lets each verb decide again, has the rows of all written to the log in one batch and synced
-//! (see [`batch`]), and only then lets readers see them and replies. About once a second, or when much has
-//! gathered, the rows go on to the redb file (see [`checkpoint`]).
+//! Group commit without a timer: one thread takes what waited while the last sync ran, lets
+//! each verb decide again, has the rows of all written to the log in one batch and synced (see
+//! [`batch`]), and only then lets readers see them and replies. About once a second, or when
+//! much has gathered, the rows go on to the redb file (see [`checkpoint`]).
 //!
 //! Three lanes, in this order: our own (settlements, takes and the watchdog's question, at
 //! most one for each attempt in flight, a few for each source and one: never refused), claims

@@ -38,7 +38,7 @@ pub(super) async fn stored(bench: &mut Bench) -> anyhow::Result<()> {
 pub(super) async fn ready(bench: &mut Bench, name: &'static str, count: u64) -> anyhow::Result<()> {
     let filled = bench.filled(count).await?;
     let site = bench.site(bench.stored(), Some(&filled.data))?;
-    let (mut values, mut note) = (Vec::new(), String::new());
+    let (mut values, mut note, mut dropped) = (Vec::new(), String::new(), String::new());
     for _ in 0..bench.rounds() {
         let gateway = site.start_ready().await?;
         let load = bench.to_source(&gateway, "accept", "queued", 64);
@@ -54,13 +54,13 @@ pub(super) async fn ready(bench: &mut Bench, name: &'static str, count: u64) -> 
         if name == "ready-10m" {
             let all = disk::forget_cached(&filled.data)?;
             let what = if all { "the machine's caches" } else { "the store's cached pages" };
-            note = format!("{what} dropped; ");
+            dropped = format!("{what} dropped; ");
             begun = Instant::now();
         }
         let mut gateway = site.start()?;
         gateway.ready().await?;
         values.push(begun.elapsed().as_secs_f64());
-        note = format!("{note}killed after {} new events", run.accepted);
+        note = format!("{dropped}killed after {} new events", run.accepted);
         gateway.stop().await?;
     }
     site.remove()?;

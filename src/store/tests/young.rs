@@ -5,6 +5,7 @@ use tokio::time::timeout;
 
 use super::log::copy_files;
 use super::*;
+use crate::store::filter;
 use crate::store::rows::Key;
 use crate::store::young::YOUNG;
 
@@ -94,6 +95,31 @@ async fn a_key_that_comes_again_before_it_has_its_place_is_the_new_events() {
     checkpoint(&store).await;
     let copy = arrive(&store, "q:1", "body").await;
     assert_eq!(copy.arrival.meets, Meets::Duplicate(Finish::Acknowledged));
+    assert_eq!(store.check().unwrap(), Vec::<String>::new());
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_new_filter_knows_every_key_wherever_it_is() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
+    let store = open(&dir, &clock);
+    arrive(&store, "q:in-the-file", "body").await;
+    store.close().await;
+    let store = open(&dir, &clock);
+    arrive(&store, "q:young", "body").await;
+    checkpoint(&store).await;
+    until(|| !store.shared.bloom.is_being_made()).await;
+    arrive(&store, "q:active", "body").await;
+    filter::renew(&store.shared);
+    arrive(&store, "q:meanwhile", "body").await;
+    until(|| !store.shared.bloom.is_being_made()).await;
+    arrive(&store, "q:later", "body").await;
+    let never = Key::id("q:never");
+    assert!(!store.shared.bloom.may_have(&never), "it is in force");
+    for id in ["q:in-the-file", "q:young", "q:active", "q:meanwhile", "q:later"] {
+        let copy = arrive(&store, id, "body").await;
+        assert_eq!(copy.arrival.meets, Meets::Duplicate(Finish::Acknowledged), "{id}");
+    }
     assert_eq!(store.check().unwrap(), Vec::<String>::new());
     store.close().await;
 }
