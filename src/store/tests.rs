@@ -324,3 +324,18 @@ fn boots_differ() {
     let (one, other): (Boot, Boot) = (rules(), rules());
     assert_ne!(one, other);
 }
+
+#[tokio::test]
+async fn nothing_of_an_event_stays_when_it_is_forgotten() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
+    let store = open(&dir, &clock);
+    let first = arrive(&store, "p:1", "body").await;
+    store.settle("p:1", lead(&first).token, answered(200)).await.unwrap();
+    let seen = Seen { at: clock.now(), outcome: "duplicate".into(), status: 200, mismatch: false };
+    store.note("p:1", seen);
+    let story = store.story("p:1").await.unwrap().unwrap();
+    assert_eq!(story.deliveries.counts, [("duplicate".to_owned(), 1)]);
+    store.operate("p:1", Act::Forget { force: true }, "").await.unwrap().unwrap();
+    assert_eq!(store.check().unwrap(), Vec::<String>::new());
+    store.close().await;
+}
