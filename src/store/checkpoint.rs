@@ -132,7 +132,7 @@ fn put<'a>(
     let mut left = rows.peekable();
     while let Some((key, value)) = left.next() {
         match value {
-            None => drop(table.remove(key.bytes())?),
+            None => remove_run(table, key, &mut left)?,
             Some(value) if is_new(key) => put_run(table, &is_new, (key, value), &mut left)?,
             Some(value) => drop(table.insert(key.bytes(), value)?),
         }
@@ -165,6 +165,30 @@ fn put_run<'a>(
         }
     }
     Ok(gap.close()?)
+}
+
+/// Removes a row, and with it as many of the next as have no others between them but those of
+/// the same events: redb rewrites each leaf once, not once a row.
+fn remove_run<'a>(
+    table: &mut Table<'_, &'static [u8], &'static [u8]>,
+    first: &'a Key,
+    left: &mut Peekable<impl Iterator<Item = (&'a Key, Option<&'a [u8]>)>>,
+) -> Result<(), Failure> {
+    let (mut run, mut last) = (vec![first], first);
+    while let Some((key, _)) = left.next_if(|(key, value)| value.is_none() && last.is_beside(key)) {
+        run.push(key);
+        last = key;
+    }
+    if run.len() == 1 {
+        drop(table.remove(first.bytes())?);
+        return Ok(());
+    }
+    let mut run = run.into_iter().peekable();
+    let stays = |key: &[u8], _: &[u8]| {
+        while run.next_if(|it| it.bytes() < key).is_some() {}
+        run.next_if(|it| it.bytes() == key).is_none()
+    };
+    Ok(table.retain_in(first.bytes()..=last.bytes(), stays)?)
 }
 
 /// Whether the row belonged into the gap, and is there now.

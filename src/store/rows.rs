@@ -20,6 +20,7 @@
 //! flight) and the sweep (what has rested longest) alike. The event is the truth: a row
 //! of the agenda that does not match its event is removed when it is met.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use redb::{CommitError, StorageError, TableError, TransactionError};
 use wincode::SchemaRead;
 
@@ -27,7 +28,9 @@ use super::codec::{self, Damaged, Encoded, Format};
 use super::layers::{Fronts, Layer, View};
 use super::totals::Totals;
 use super::{Deliveries, Payload};
-use crate::record::{Answer, Change, Entry, Event, Label, State, What, damaged};
+use crate::record::{
+    Answer, Change, Entry, Event, Finish, KEPT_COPIES, Label, State, What, damaged,
+};
 use crate::time::Millis;
 
 mod key;
@@ -242,16 +245,6 @@ impl<'a> Rows<'a> {
         self.written.put(key, None);
     }
 
-    /// Removes all rows of a span.
-    fn remove_all(&mut self, span: &Span) -> Result<(), StorageError> {
-        let keys: Result<Vec<Key>, StorageError> =
-            self.view().range(span)?.map(|row| row.map(|(key, _)| key)).collect();
-        for key in keys? {
-            self.remove(key);
-        }
-        Ok(())
-    }
-
     /// Times and numbers of the agenda's rows of one place, oldest first.
     pub(super) fn agenda(
         &mut self,
@@ -328,13 +321,23 @@ impl<'a> Rows<'a> {
         self.remove(Key::id(&event.id));
         self.note_run(&event.id, seq, None)?;
         self.remove(Key::deliveries(seq));
-        self.remove_all(&Span::event(seq))?;
-        self.drop_bodies(seq)
+        self.remove(Key::event(seq));
+        if event.finish == Some(Finish::Answered) {
+            self.remove(Key::answer(seq));
+        }
+        for line in 0..event.entries {
+            self.remove(Key::line(seq, line));
+        }
+        self.drop_bodies(seq, event);
+        Ok(())
     }
 
     /// Removes the body and the kept copies of an event.
-    pub(super) fn drop_bodies(&mut self, seq: u64) -> Result<(), Failure> {
-        Ok(self.remove_all(&Span::payloads_of(seq))?)
+    pub(super) fn drop_bodies(&mut self, seq: u64, event: &Event) {
+        let kept = u8::try_from(event.kept.len()).unwrap_or(u8::MAX);
+        for slot in 0..=kept {
+            self.remove(Key::payload(seq, slot));
+        }
     }
 
     /// Reads the body an attempt carries; a missing one is a damaged one.
@@ -351,9 +354,28 @@ impl<'a> Rows<'a> {
         now: Millis,
     ) -> Result<Event, Failure> {
         let (attempt, lines) = self.readable_story(seq)?;
-        let change = damaged(id, attempt, lines, now);
+        let mut change = damaged(id, attempt, lines, now);
+        let event = change.event.as_mut().ok_or(Failure::Nothing)?;
+        event.kept = self.stored_copies(seq)?;
+        self.remove(Key::answer(seq));
         self.apply(totals, seq, None, &change, None)?;
         change.event.ok_or(Failure::Nothing)
+    }
+
+    /// SHA-256 of the kept copies in slots 1, 2, 3, as far as there are some.
+    fn stored_copies(&self, seq: u64) -> Result<Vec<[u8; 32]>, StorageError> {
+        let mut found = Vec::new();
+        for (slot, copies) in (1..).zip(1..=KEPT_COPIES) {
+            if let Some(stored) = self.view().payload(seq, slot)? {
+                let mut sha256 = [0; 32];
+                if let Ok(payload) = stored {
+                    sha256.copy_from_slice(digest(&SHA256, &payload.body).as_ref());
+                }
+                found.resize(copies.saturating_sub(1), [0; 32]);
+                found.push(sha256);
+            }
+        }
+        Ok(found)
     }
 
     /// The highest attempt number and the next free line of a story.

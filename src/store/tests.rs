@@ -339,3 +339,24 @@ async fn nothing_of_an_event_stays_when_it_is_forgotten() {
     assert_eq!(store.check().unwrap(), Vec::<String>::new());
     store.close().await;
 }
+
+#[tokio::test]
+async fn an_event_between_two_that_are_forgotten_stays_whole() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
+    let store = open(&dir, &clock);
+    for id in ["p:1", "p:2", "p:3"] {
+        let first = arrive(&store, id, "body").await;
+        // Kept beside the body.
+        arrive(&store, id, "other").await;
+        store.settle(id, lead(&first).token, answered(200)).await.unwrap();
+    }
+    // All are in the file, and in the agenda at the same millisecond.
+    assert_eq!(store.check().unwrap(), Vec::<String>::new());
+    for id in ["p:1", "p:3"] {
+        store.operate(id, Act::Forget { force: true }, "").await.unwrap().unwrap();
+    }
+    assert_eq!(store.check().unwrap(), Vec::<String>::new());
+    assert_eq!(store.payloads("p:2").unwrap().len(), 2);
+    assert!(store.event("p:1").unwrap().is_none() && store.event("p:2").unwrap().is_some());
+    store.close().await;
+}

@@ -215,7 +215,7 @@ impl Batch<'_> {
         match record::expire(&event, &cx) {
             Expiry::Stays => Ok(false),
             Expiry::DropBody => {
-                self.rows.drop_bodies(seq)?;
+                self.rows.drop_bodies(seq, &event);
                 self.put(seq, Some(&event), &event.without_body(self.now), None)?;
                 Ok(false)
             },
@@ -381,6 +381,7 @@ impl Batch<'_> {
         let Some((seq, event)) = stored else { return Ok(None) };
         self.damaged.push(event.id.clone());
         let change = event.lost(false, self.now);
+        self.rows.remove(Key::answer(seq));
         self.put(seq, Some(&event), &change, None)?;
         Ok(change.event.map(|event| (seq, event)))
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oncegate::clock::{self, Clock};
-use oncegate::store::{RedbStore, Store as _};
+use oncegate::store::{Filter, RedbStore, Store as _};
 
 use crate::bench::{Bench, median};
 use crate::process::source;
@@ -30,6 +30,7 @@ pub(super) async fn day(bench: &mut Bench) -> anyhow::Result<()> {
         store::finish_all(&store, &maker, nth * minute, (nth + 1) * minute).await?;
         clock.advance(Duration::from_mins(1));
         sweep(&store).await?;
+        to_the_file(&store).await?;
         if (nth + 1).is_multiple_of(HOUR) {
             let bytes = store.stats().bytes;
             sizes.push(bytes as f64);
@@ -52,6 +53,15 @@ pub(super) async fn day(bench: &mut Bench) -> anyhow::Result<()> {
         logs >> 20
     );
     bench.add("day", vec![most / live as f64], note);
+    Ok(())
+}
+
+/// Has all rows brought to the file, as is done once a second: here a second is many minutes,
+/// and what waits in memory would be a good part of the day.
+async fn to_the_file(store: &Arc<RedbStore>) -> anyhow::Result<()> {
+    let store = Arc::clone(store);
+    let listed = tokio::task::spawn_blocking(move || store.list(&Filter::default(), None, 1));
+    listed.await??;
     Ok(())
 }
 

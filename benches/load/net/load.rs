@@ -144,8 +144,10 @@ impl Course {
 
 async fn connection(course: Arc<Course>, mut stream: TcpStream, nth: usize) {
     let run = course.runs.get(nth % SHARED).expect("one of them");
-    if send(&course, &mut stream, run).await.is_err() {
-        run.lock().broken += 1;
+    if let Err(error) = send(&course, &mut stream, run).await {
+        let mut run = run.lock();
+        run.broken += 1;
+        run.breach = Some(format!("{error}, {:.1?} after the start", course.started.elapsed()));
     }
 }
 

@@ -23,8 +23,9 @@ pub(crate) struct Run {
     /// Those without `Retry-After`.
     pub(crate) silent: u64,
     pub(crate) wrong: u64,
-    /// Connections that broke.
+    /// Connections that broke, and how one of them did.
     pub(crate) broken: u64,
+    pub(crate) breach: Option<String>,
     /// Requests that were sent, and due, while it was measured.
     pub(crate) sent: u64,
     pub(crate) due: u64,
@@ -46,6 +47,7 @@ impl Run {
             silent: 0,
             wrong: 0,
             broken: 0,
+            breach: None,
             sent: 0,
             due: 0,
             accepted: 0,
@@ -85,6 +87,7 @@ impl Run {
         self.silent += other.silent;
         self.wrong += other.wrong;
         self.broken += other.broken;
+        self.breach = self.breach.take().or_else(|| other.breach.clone());
         self.sent += other.sent;
         self.accepted += other.accepted;
         self.answered += other.answered;
@@ -108,7 +111,8 @@ impl Run {
     /// Fails if anything was answered wrongly or not at all.
     pub(crate) fn sound(self) -> anyhow::Result<Self> {
         anyhow::ensure!(self.wrong == 0, "{} answers of {} are wrong", self.wrong, self.answered);
-        anyhow::ensure!(self.broken == 0, "{} connections broke", self.broken);
+        let breach = self.breach.as_deref().unwrap_or_default();
+        anyhow::ensure!(self.broken == 0, "{} connections broke: {breach}", self.broken);
         anyhow::ensure!(self.right > 0, "nothing was answered");
         Ok(self)
     }

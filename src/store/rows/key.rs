@@ -72,11 +72,6 @@ impl Key {
         Self::of(&[&[Self::SIGNAL], signal.as_bytes()])
     }
 
-    /// After every row of an event, but for its deliveries and payloads.
-    fn end_of_event(seq: u64) -> Self {
-        Self::of(&[&[Self::EVENT], &seq.to_be_bytes(), &[u8::MAX]])
-    }
-
     /// After every row of this key's kind. No key goes on with this byte, which is not text.
     fn end(kind: u8) -> Self {
         Self::of(&[&[kind], &[u8::MAX; 9]])
@@ -110,6 +105,29 @@ impl Key {
             _ => return None,
         };
         Some(u64::from_be_bytes(seq.try_into().ok()?))
+    }
+
+    /// Whether no more than a few rows are between this one and a later one: those of the same
+    /// two events, or of the same millisecond in the agenda.
+    pub(in crate::store) fn is_beside(&self, later: &Self) -> bool {
+        let numbered = |kind| matches!(kind, Self::DELIVERIES | Self::EVENT | Self::PAYLOAD);
+        let number = |key: &Self| match key.0.first() {
+            Some(&Self::AGENDA) => key.at(),
+            Some(&kind) if numbered(kind) => key.seq(),
+            _ => None,
+        };
+        let is_next = |(number, later): (u64, u64)| later.saturating_sub(number) <= 1;
+        let same_kind = match self.0.first() {
+            Some(&Self::AGENDA) => self.front() == later.front(),
+            kind => kind == later.0.first(),
+        };
+        same_kind && number(self).zip(number(later)).is_some_and(is_next)
+    }
+
+    /// The time in a row of the agenda.
+    fn at(&self) -> Option<u64> {
+        let (rest, _) = self.0.split_last_chunk::<8>()?;
+        Some(u64::from_be_bytes(*rest.last_chunk::<8>()?))
     }
 
     /// What this key is of; `None`: it is none of ours.
@@ -218,19 +236,9 @@ impl Span {
         Self { last: Key::of(&[&[Key::EVENT], &seq.to_be_bytes()]), ..Self::events() }
     }
 
-    /// The rows of one event, but for its deliveries and payloads.
-    pub(in crate::store) fn event(seq: u64) -> Self {
-        Self { first: Key::event(seq), last: Key::end_of_event(seq) }
-    }
-
     /// The lines of one event's story.
     pub(in crate::store) fn story(seq: u64) -> Self {
         Self { first: Key::line(seq, 0), last: Key::line(seq, u32::MAX) }
-    }
-
-    /// The payloads of one event.
-    pub(in crate::store) fn payloads_of(seq: u64) -> Self {
-        Self { first: Key::payload(seq, 0), last: Key::payload(seq, u8::MAX) }
     }
 
     /// Every payload.
