@@ -14,9 +14,9 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -30,7 +30,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
@@ -291,10 +291,7 @@ where
             serving.as_mut().graceful_shutdown();
         }
         let Some(deadline) = watch.deadline() else { return Poll::Pending };
-        if over.deadline() != deadline {
-            over.as_mut().reset(deadline);
-        }
-        over.as_mut().poll(cx).map(|()| End::Cut)
+        poll_until(deadline, over.as_mut(), cx).map(|()| End::Cut)
     });
     let end = end.await;
     if let End::Closed(Err(error)) = &end
@@ -305,6 +302,21 @@ where
         tracing::info!(peer = peer.addr.map(tracing::field::display), %error, "refused");
     }
     tracing::trace!(peer = peer.addr.map(tracing::field::display), %end, "connection ended");
+}
+
+/// Ready once `deadline` is over. Most deadlines move on: a timer that goes off too early now and
+/// then is cheaper than one that is set for each request.
+fn poll_until(deadline: Instant, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<()> {
+    if timer.deadline() > deadline {
+        timer.as_mut().reset(deadline);
+    }
+    loop {
+        ready!(timer.as_mut().poll(cx));
+        if timer.deadline() >= deadline {
+            return Poll::Ready(());
+        }
+        timer.as_mut().reset(deadline);
+    }
 }
 
 /// The answer to a request that may not pass, with the line and the count that it leaves.
