@@ -115,6 +115,9 @@ pub(crate) enum Task {
         /// As JSON.
         #[arg(long)]
         json: bool,
+        /// As a page in Markdown, with all that is known of each.
+        #[arg(long, conflicts_with = "json")]
+        markdown: bool,
         #[command(subcommand)]
         command: Option<providers::Providers>,
     },
@@ -153,7 +156,7 @@ impl Task {
             Self::Sources { command: None, json } => sources::list(config, json).await,
             Self::Sign(sign) => sign.run(config).await,
             Self::Providers { command: Some(command), .. } => command.run(),
-            Self::Providers { command: None, json } => providers::list(json),
+            Self::Providers { command: None, json, markdown } => providers::list(json, markdown),
             Self::Health { json } => health::run(config, json).await,
             Self::Compact => compact::run(config).await,
             Self::Completions { shell } => manual::completions(Cli::command(), shell),

@@ -79,8 +79,11 @@ pub struct Facts {
     pub date: String,
     /// How sure they are.
     pub confidence: Confidence,
-    /// What an operator should know: traps, and what could not be confirmed.
+    /// What an operator should know: traps, above all.
     pub notes: Vec<String>,
+    /// What could not be confirmed, and is not relied on where that could lose an event.
+    #[serde(default)]
+    pub unconfirmed: Vec<String>,
 }
 
 /// How sure a preset's facts are.
@@ -91,14 +94,34 @@ pub enum Confidence {
     Vectors,
     /// Read in the provider's own library; it publishes no vectors.
     Library,
-    /// Read in documents only.
+    /// Read in its documents only.
     Documents,
+    /// Told by others: how it signs could not be read in a text of the provider's own.
+    Reports,
+}
+
+impl Confidence {
+    /// The word in files and output.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Vectors => "vectors",
+            Self::Library => "library",
+            Self::Documents => "documents",
+            Self::Reports => "reports",
+        }
+    }
 }
 
 impl Preset {
     /// The shortest secret, in bytes, decoded.
     pub fn secret_min(&self) -> usize {
         self.verify.secret_min
+    }
+
+    /// Whether the signature covers what the key is made of. Where it does not, whoever holds one
+    /// signed request can send it again under another key.
+    pub fn signs_its_key(&self) -> bool {
+        self.key.parts.iter().all(|part| self.verify.covers(part))
     }
 
     /// What holds for `provider = "custom"`, whose `verify` must be written in the settings.
@@ -118,13 +141,39 @@ pub fn all() -> &'static [Preset] {
     &PRESETS
 }
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 32] = [
+    include_str!("presets/adyen-platform.toml"),
+    include_str!("presets/aftership.toml"),
+    include_str!("presets/bigcommerce.toml"),
+    include_str!("presets/bitbucket.toml"),
+    include_str!("presets/cal-com.toml"),
+    include_str!("presets/calendly.toml"),
+    include_str!("presets/checkout-com.toml"),
+    include_str!("presets/clerk.toml"),
+    include_str!("presets/coinbase-commerce.toml"),
     include_str!("presets/github.toml"),
+    include_str!("presets/gitlab.toml"),
+    include_str!("presets/gitlab-signed.toml"),
+    include_str!("presets/intercom.toml"),
+    include_str!("presets/klarna.toml"),
+    include_str!("presets/lemon-squeezy.toml"),
+    include_str!("presets/mollie-next.toml"),
+    include_str!("presets/paddle.toml"),
+    include_str!("presets/pagerduty.toml"),
+    include_str!("presets/razorpay.toml"),
+    include_str!("presets/resend.toml"),
+    include_str!("presets/segment.toml"),
+    include_str!("presets/sendcloud.toml"),
+    include_str!("presets/sentry.toml"),
+    include_str!("presets/shippo.toml"),
     include_str!("presets/shopify.toml"),
     include_str!("presets/slack.toml"),
     include_str!("presets/standard-webhooks.toml"),
     include_str!("presets/stripe.toml"),
     include_str!("presets/svix.toml"),
+    include_str!("presets/typeform.toml"),
+    include_str!("presets/vercel.toml"),
+    include_str!("presets/zendesk.toml"),
 ];
 
 /// A file that cannot be read is left out; a test sees to it that none is.
@@ -155,6 +204,7 @@ static CUSTOM: LazyLock<Preset> = LazyLock::new(|| Preset {
         date: String::new(),
         confidence: Confidence::Documents,
         notes: Vec::new(),
+        unconfirmed: Vec::new(),
     },
 });
 

@@ -27,10 +27,12 @@ mod spec;
 mod template;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use headers::{Family, Form};
-pub use spec::{Encoding, Layout, Scheme, SecretFormat, Spec, SpecError};
+pub use spec::{Encoding, Layout, Scheme, SecretFormat, Spec, SpecError, Stamp};
 use template::{Stamped, Template};
+use token::Token;
 
 /// Most signatures one header may carry; a rotation brings two or three.
 pub const MAX_CANDIDATES: usize = 16;
@@ -145,9 +147,20 @@ impl fmt::Display for Rejection {
 
 /// Checks the signatures of one source: a scheme and its secrets. Its `Debug` shows no secret.
 #[derive(Clone, Debug)]
-pub struct Verifier(Option<Hmac>);
+pub struct Verifier(Kind);
 
-/// A keyed hash over a template; the one kind of scheme in this version.
+/// What a scheme asks for.
+#[derive(Clone, Debug)]
+enum Kind {
+    /// Nothing.
+    Open,
+    /// The secret itself.
+    Token(Token),
+    /// A signature.
+    Hmac(Hmac),
+}
+
+/// A keyed hash over a template.
 #[derive(Clone, Debug)]
 struct Hmac {
     /// One a secret, newest first.
@@ -158,7 +171,9 @@ struct Hmac {
     form: Form,
     /// What is signed.
     template: Template,
-    /// How far, in seconds and either way, the timestamp may be from now.
+    /// How the timestamp is written,
+    stamp: Stamp,
+    /// and how far, in seconds and either way, it may be from now.
     tolerance: u64,
 }
 
@@ -167,26 +182,27 @@ impl Verifier {
     /// the newest comes first. Refuses a spec that could not protect, and secrets that are
     /// missing, short or not in their format; the error never shows a secret.
     pub fn new(spec: &Spec, secrets: Vec<SecretSlice<u8>>) -> Result<Self, SpecError> {
-        let Some(algorithm) = spec.scheme.hmac() else {
-            return if secrets.is_empty() {
-                Ok(Self(None))
-            } else {
-                Err(SpecError::new("scheme", "is \"none\", so the secrets would protect nothing"))
-            };
+        let kind = if spec.scheme == Scheme::Token {
+            Kind::Token(Token::new(spec, secrets)?)
+        } else if let Some(algorithm) = spec.scheme.hmac() {
+            Kind::Hmac(Hmac::new(spec, algorithm, secrets)?)
+        } else if secrets.is_empty() {
+            Kind::Open
+        } else {
+            return Err(SpecError::new(
+                "scheme",
+                "is \"none\", so the secrets would protect nothing",
+            ));
         };
-        let template = Template::parse(spec)?;
-        Ok(Self(Some(Hmac {
-            families: Family::of(spec)?,
-            form: Form::of(spec, algorithm.digest_algorithm().output_len())?,
-            tolerance: spec.tolerance_seconds()?,
-            keys: secret::keys(spec, algorithm, secrets)?,
-            template,
-        })))
+        Ok(Self(kind))
     }
 
     /// Everything that is wrong with `spec`, whatever its secrets are.
     pub fn mistakes(spec: &Spec) -> Vec<SpecError> {
-        let Some(algorithm) = spec.scheme.hmac() else { return Vec::new() };
+        let Some(algorithm) = spec.scheme.hmac() else {
+            let of_token = (spec.scheme == Scheme::Token).then(|| Token::header(spec).err());
+            return of_token.flatten().into_iter().collect();
+        };
         let length = algorithm.digest_algorithm().output_len();
         let found = [
             Template::parse(spec).err(),
@@ -200,8 +216,9 @@ impl Verifier {
     /// Checks `delivery` as of `now`, the true wall-clock time.
     pub fn check(&self, delivery: Delivery, now: Millis) -> Result<Verified, Rejection> {
         let signed = match &self.0 {
-            None => Signed::default(),
-            Some(hmac) => hmac.check(&delivery, now)?,
+            Kind::Open => Signed::default(),
+            Kind::Token(token) => token.check(&delivery).map(|()| Signed::default())?,
+            Kind::Hmac(hmac) => hmac.check(&delivery, now)?,
         };
         Ok(Verified { delivery, signed })
     }
@@ -209,8 +226,8 @@ impl Verifier {
     /// A delivery that was checked before it was stored. Its time is over, so it is not checked
     /// again: for what the store gives back, never for a request.
     pub fn recall(&self, stored: Delivery) -> Verified {
-        let hmac = self.0.as_ref();
-        let sent = hmac.and_then(|hmac| Family::choose(&hmac.families, &stored.headers).ok());
+        let sent =
+            self.hmac().and_then(|hmac| Family::choose(&hmac.families, &stored.headers).ok());
         let signed = sent.map_or_else(Signed::default, |sent| Signed {
             id: sent.id.map(str::to_owned),
             family: sent.family.map(str::to_owned),
@@ -225,30 +242,60 @@ impl Verifier {
     /// Fails only if the template names a header that `delivery` has not got.
     pub fn sign(&self, delivery: &mut Delivery, id: &str, now: Millis) -> Result<(), Rejection> {
         match &self.0 {
-            None => Ok(()),
-            Some(hmac) => hmac.sign(delivery, id, now),
+            Kind::Open => Ok(()),
+            Kind::Token(token) => token.sign(delivery),
+            Kind::Hmac(hmac) => hmac.sign(delivery, id, now),
         }
     }
 
     /// The names of the headers that belong to the scheme: signature, timestamp, id, and what
     /// else is signed.
     pub fn headers(&self) -> impl Iterator<Item = &HeaderName> {
-        let families = self.0.iter().flat_map(|hmac| &hmac.families).flat_map(Family::names);
-        families.chain(self.0.iter().flat_map(|hmac| hmac.template.headers()))
+        let token = match &self.0 {
+            Kind::Token(token) => Some(&token.header),
+            Kind::Open | Kind::Hmac(_) => None,
+        };
+        let families = self.hmac().into_iter().flat_map(|hmac| &hmac.families);
+        let signed = self.hmac().into_iter().flat_map(|hmac| hmac.template.headers());
+        token.into_iter().chain(families.flat_map(Family::names)).chain(signed)
     }
 
     /// The set of headers that [`Verifier::sign`] writes, where the scheme has several.
     pub fn family(&self) -> Option<&str> {
-        self.0.iter().flat_map(|hmac| &hmac.families).find_map(|family| family.star.as_deref())
+        let mut families = self.hmac().into_iter().flat_map(|hmac| &hmac.families);
+        families.find_map(|family| family.star.as_deref())
     }
 
     /// Whether everything passes: the scheme is `none`.
     pub fn is_open(&self) -> bool {
-        self.0.is_none()
+        matches!(self.0, Kind::Open)
+    }
+
+    fn hmac(&self) -> Option<&Hmac> {
+        match &self.0 {
+            Kind::Hmac(hmac) => Some(hmac),
+            Kind::Open | Kind::Token(_) => None,
+        }
     }
 }
 
 impl Hmac {
+    fn new(
+        spec: &Spec,
+        algorithm: hmac::Algorithm,
+        secrets: Vec<SecretSlice<u8>>,
+    ) -> Result<Self, SpecError> {
+        let template = Template::parse(spec)?;
+        Ok(Self {
+            families: Family::of(spec)?,
+            form: Form::of(spec, algorithm.digest_algorithm().output_len())?,
+            stamp: spec.timestamp_format,
+            tolerance: spec.tolerance_seconds()?,
+            keys: secret::keys(spec, algorithm, secrets)?,
+            template,
+        })
+    }
+
     fn check(&self, delivery: &Delivery, now: Millis) -> Result<Signed, Rejection> {
         let sent = Family::choose(&self.families, &delivery.headers)?;
         let claimed = self.form.read(sent.signature)?;
@@ -273,7 +320,7 @@ impl Hmac {
     /// Both ways: a stamp from the future would stay replayable until its time has passed.
     fn in_time(&self, timestamp: &str, now: Millis) -> Result<(), Rejection> {
         let now = now.0 / 1000;
-        let then = headers::digits(timestamp).ok_or(Rejection::Malformed)?;
+        let then = self.stamp.read(timestamp).ok_or(Rejection::Malformed)?;
         if now.saturating_sub(then) > self.tolerance {
             Err(Rejection::Stale)
         } else if then.saturating_sub(now) > self.tolerance {

@@ -2,14 +2,16 @@
 
 use clap::Subcommand;
 use oncegate::config::{write_duration, write_size};
-use oncegate::preset::{self, Confidence, Preset};
+use oncegate::preset::{self, Preset};
 use oncegate::record::Mode;
-use oncegate::verify::Spec;
+use oncegate::verify::{Scheme, Spec};
 use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::out;
 use super::table::{Cell, Side, Table, pairs};
+
+mod page;
 
 /// Of a line of prose.
 const WIDTH: usize = 100;
@@ -28,7 +30,11 @@ pub(crate) enum Providers {
 }
 
 /// Every provider.
-pub(crate) fn list(json: bool) -> Result<(), Failure> {
+pub(crate) fn list(json: bool, markdown: bool) -> Result<(), Failure> {
+    if markdown {
+        let page = page::page().map_err(|error| Failure::new(error.to_string()))?;
+        return out::line(page.trim_end());
+    }
     if json {
         let all: Vec<Value> = preset::all().iter().map(tell).collect();
         return out::json(&json!({ "providers": all }));
@@ -56,7 +62,7 @@ pub(crate) fn list(json: bool) -> Result<(), Failure> {
             write_duration(preset.ttl).into(),
             write_size(preset.max_body as u64).into(),
             Cell::from(&preset.facts.date),
-            confidence(preset.facts.confidence).into(),
+            preset.facts.confidence.word().into(),
         ]);
     }
     table.print()
@@ -76,14 +82,14 @@ impl Providers {
 
 fn show(preset: &Preset) -> Result<(), Failure> {
     let (verify, facts) = (&preset.verify, &preset.facts);
-    let key = preset.key.parts.join(", ");
-    let sure = confidence(facts.confidence);
+    let sure = facts.confidence.word();
     let name = &preset.name;
     pairs([
         ("provider", Some(format!("{name}, {}", preset.title))),
-        ("signature", Some(format!("{} of {}", verify.scheme.word(), verify.signed))),
+        ("signature", Some(signature(verify))),
         ("header", Some(header(verify))),
-        ("key", Some(format!("{key}, else {}", <&str>::from(preset.key.fallback)))),
+        ("key", Some(key(preset))),
+        ("key is signed", Some(if preset.signs_its_key() { "yes" } else { "no" }.to_owned())),
         ("retries", Some(if preset.retries { "by itself" } else { "never by itself" }.to_owned())),
         ("mode", Some(mode(preset.mode).to_owned())),
         ("wait", Some(write_duration(preset.wait))),
@@ -94,11 +100,39 @@ fn show(preset: &Preset) -> Result<(), Failure> {
         ("facts", Some(format!("read {}, checked by {sure}", facts.date))),
     ])?;
     list_of("Notes", &facts.notes)?;
+    if !facts.unconfirmed.is_empty() {
+        list_of("Unconfirmed", &facts.unconfirmed)?;
+    }
     list_of("Sources", &facts.sources)?;
-    out::line(format_args!(
-        "\nSettings:\n  [sources.{name}]\n  provider = \"{name}\"\n  secrets  = [{{ env = \"{}_SECRET\" }}]\n  target   = \"http://127.0.0.1:5000/webhooks/{name}\"",
-        name.to_uppercase().replace('-', "_"),
-    ))
+    let settings = settings(name);
+    let lines = settings.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n");
+    out::line(format_args!("\nSettings:\n{lines}"))
+}
+
+/// The least that a source of the provider needs.
+fn settings(name: &str) -> String {
+    let variable = name.to_uppercase().replace('-', "_");
+    format!(
+        "[sources.{name}]\nprovider = \"{name}\"\nsecrets  = [{{ env = \"{variable}_SECRET\" }}]\n\
+         target   = \"http://127.0.0.1:5000/webhooks/{name}\""
+    )
+}
+
+/// What is signed, and how.
+fn signature(verify: &Spec) -> String {
+    if verify.scheme == Scheme::Token {
+        return "token: the secret itself, which signs nothing".to_owned();
+    }
+    format!("{} of {}", verify.scheme.word(), verify.signed)
+}
+
+/// What tells events apart.
+fn key(preset: &Preset) -> String {
+    let fallback: &str = preset.key.fallback.into();
+    match preset.key.parts.join(", ").as_str() {
+        "" => fallback.to_owned(),
+        parts => format!("{parts}; else {fallback}"),
+    }
 }
 
 /// The signature's header, in each of its families.
@@ -143,6 +177,7 @@ fn tell(preset: &Preset) -> Value {
         "title": preset.title,
         "scheme": preset.verify.scheme.word(),
         "key": preset.key,
+        "key_signed": preset.signs_its_key(),
         "retries": preset.retries,
         "mode": mode(preset.mode),
         "wait": write_duration(preset.wait),
@@ -152,9 +187,10 @@ fn tell(preset: &Preset) -> Value {
         "acknowledgement": preset.acknowledgement.status,
         "facts": {
             "date": facts.date,
-            "confidence": confidence(facts.confidence),
+            "confidence": facts.confidence.word(),
             "sources": facts.sources,
             "notes": facts.notes,
+            "unconfirmed": facts.unconfirmed,
         },
     })
 }
@@ -163,13 +199,5 @@ fn mode(mode: Mode) -> &'static str {
     match mode {
         Mode::Proxy => "proxy",
         Mode::Queue => "queue",
-    }
-}
-
-fn confidence(confidence: Confidence) -> &'static str {
-    match confidence {
-        Confidence::Vectors => "vectors",
-        Confidence::Library => "library",
-        Confidence::Documents => "documents",
     }
 }

@@ -11,7 +11,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use oncegate::clock;
 use oncegate::config::{Config, Server, Source, Unsigned};
-use oncegate::verify::Delivery;
+use oncegate::verify::{Delivery, Scheme};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -91,6 +91,9 @@ impl Sign {
             let known: Vec<&str> = config.sources.iter().map(|it| it.name.as_str()).collect();
             return Err(Failure::unknown("source", &self.source, &known));
         };
+        if source.verify_spec.scheme == Scheme::Token {
+            self.refuse_to_show_a_token()?;
+        }
         let sample = self.sample(source, &config.server)?;
         let event = sample.event();
         if self.sending.send {
@@ -105,6 +108,19 @@ impl Sign {
         out::line(curl::command(&sample.url, &signed, file)?)?;
         if let Some(event) = event {
             out::note(&format!("# the event {event}"));
+        }
+        Ok(())
+    }
+
+    /// A token is the secret itself, and signs nothing.
+    fn refuse_to_show_a_token(&self) -> Result<(), Failure> {
+        if self.tamper {
+            let why = "scheme \"token\" signs nothing: a changed body passes";
+            return Err(Failure::usage(why).mend("leave --tamper out"));
+        }
+        if !self.sending.send {
+            let why = "scheme \"token\": the request has the secret in it, which is not printed";
+            return Err(Failure::usage(why).mend("have it sent with --send"));
         }
         Ok(())
     }

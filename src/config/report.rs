@@ -190,7 +190,9 @@ fn verify(source: &Source) -> Section {
         if !spec.families.is_empty() {
             rows.push(("families", json!(spec.families)));
         }
-        rows.push(("signed", json!(spec.signed)));
+        if spec.scheme != verify::Scheme::Token {
+            rows.push(("signed", json!(spec.signed)));
+        }
         for (name, place) in [("id", &spec.id), ("timestamp", &spec.timestamp)] {
             rows.extend(place.as_ref().map(|place| (name, json!(place))));
         }

@@ -136,9 +136,8 @@ fn one(name: &str, mut table: Table<'_>, places: Places<'_>, listen: SocketAddr)
 }
 
 fn provider(table: &mut Table<'_>) -> (Provider, String) {
-    let names: Vec<&str> = preset::all().iter().map(|preset| preset.name.as_str()).collect();
-    let mend = format!("name a preset ({}), or \"custom\"", names.join(", "));
-    let Some(name) = table.need("provider", &mend, |value| Ok(text(value)?.to_owned())) else {
+    let mend = "name a preset (`oncegate providers` lists them), or \"custom\"";
+    let Some(name) = table.need("provider", mend, |value| Ok(text(value)?.to_owned())) else {
         return (Provider::Unclear, String::new());
     };
     let provider = match preset::find(&name) {
@@ -147,7 +146,7 @@ fn provider(table: &mut Table<'_>) -> (Provider, String) {
         None => {
             let near = nearest(&name, preset::all().iter().map(|preset| preset.name.as_str()));
             let mend =
-                near.map_or_else(|| mend.clone(), |near| format!("did you mean \"{near}\"?"));
+                near.map_or_else(|| mend.to_owned(), |near| format!("did you mean \"{near}\"?"));
             table.add("provider", wrong(format!("\"{name}\" is not a provider"), mend));
             Provider::Unclear
         },

@@ -113,12 +113,6 @@ pub(super) fn read<'a>(
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
-/// A number written in digits only: no sign, no space, no fraction.
-pub(super) fn digits(text: &str) -> Option<u64> {
-    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if plain { text.parse().ok() } else { None }
-}
-
 /// How a signature header is written.
 #[derive(Clone, Debug)]
 pub(super) struct Form {

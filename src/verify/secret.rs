@@ -1,4 +1,4 @@
-//! From configured secrets to keys. The decoded bytes are wiped; the key keeps its own state.
+//! From configured secrets to keys. The decoded bytes are wiped; a key keeps its own state.
 
 use aws_lc_rs::hmac;
 use data_encoding::{BASE64, BASE64_NOPAD, HEXLOWER_PERMISSIVE};
@@ -13,19 +13,28 @@ pub(super) fn keys(
     algorithm: hmac::Algorithm,
     secrets: Vec<SecretSlice<u8>>,
 ) -> Result<Vec<hmac::Key>, SpecError> {
+    let decoded = decoded(spec, secrets)?;
+    Ok(decoded.iter().map(|secret| hmac::Key::new(algorithm, secret.expose_secret())).collect())
+}
+
+/// The bytes of each secret: at least one, none too short.
+pub(super) fn decoded(
+    spec: &Spec,
+    secrets: Vec<SecretSlice<u8>>,
+) -> Result<Vec<SecretSlice<u8>>, SpecError> {
     if secrets.is_empty() {
         return Err(SpecError::new("secrets", "must have at least one secret"));
     }
     secrets
         .into_iter()
         .map(|secret| {
-            let secret = decode(spec, secret.expose_secret())?;
+            let mut secret = decode(spec, secret.expose_secret())?;
             if secret.len() < spec.secret_min.max(1) {
                 let (have, need) = (secret.len(), spec.secret_min.max(1));
                 let problem = format!("has a secret of {have} bytes; at least {need} are needed");
                 return Err(SpecError::new("secrets", problem));
             }
-            Ok(hmac::Key::new(algorithm, &secret))
+            Ok(SecretSlice::from(std::mem::take(&mut *secret)))
         })
         .collect()
 }

@@ -17,7 +17,7 @@ impl Hmac {
         id: &str,
         now: Millis,
     ) -> Result<(), Rejection> {
-        let timestamp = (now.0 / 1000).to_string();
+        let timestamp = self.stamp.write(now);
         let id = plain(id);
         let stamped = Stamped { timestamp: Some(&timestamp), id: Some(&id) };
         let message = self.template.fill(&stamped, delivery)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use serde::Deserialize;
 
-use crate::time;
+use crate::time::{self, Millis};
 
 /// A signature scheme. Only `scheme` and `header` are needed.
 ///
@@ -44,9 +44,12 @@ pub struct Spec {
     /// What is signed: text with `{body}`, `{timestamp}`, `{id}`, `{header:NAME}`.
     #[serde(default = "body")]
     pub signed: String,
-    /// Where the timestamp is, in Unix seconds: `header:NAME`, or `key:NAME` of `pairs`.
+    /// Where the timestamp is: `header:NAME`, or `key:NAME` of `pairs`.
     #[serde(default)]
     pub timestamp: Option<String>,
+    /// How it is written.
+    #[serde(default)]
+    pub timestamp_format: Stamp,
     /// Where the signed id is: `header:NAME`.
     #[serde(default)]
     pub id: Option<String>,
@@ -93,6 +96,7 @@ impl Spec {
             prefix: String::new(),
             signed: body(),
             timestamp: None,
+            timestamp_format: Stamp::default(),
             id: None,
             tolerance: None,
             secret_format: SecretFormat::default(),
@@ -104,6 +108,21 @@ impl Spec {
     /// Whether everything passes: the scheme is `none`, and there are no secrets.
     pub fn is_open(&self) -> bool {
         self.scheme == Scheme::None
+    }
+
+    /// Whether the signature covers this part of a key. Where it does not, whoever holds one
+    /// signed request can send it again under another key.
+    pub fn covers(&self, part: &str) -> bool {
+        let same = |place: &Option<String>| {
+            place.as_deref().is_some_and(|place| place.eq_ignore_ascii_case(part))
+        };
+        let placeholder = format!("{{{part}}}").to_ascii_lowercase();
+        // The body is always signed, and so is what a scheme reads beside it.
+        self.scheme.hmac().is_some()
+            && (!part.starts_with("query:") && !part.starts_with("header:")
+                || same(&self.id)
+                || same(&self.timestamp)
+                || self.signed.to_ascii_lowercase().contains(&placeholder))
     }
 
     /// The tolerance in seconds, checked.
@@ -129,6 +148,8 @@ pub enum Scheme {
     HmacSha1,
     /// `hmac-sha512`.
     HmacSha512,
+    /// `token`: a header has the secret itself, and nothing is signed.
+    Token,
     /// `none`: everything passes.
     None,
 }
@@ -140,17 +161,18 @@ impl Scheme {
             Self::HmacSha256 => "hmac-sha256",
             Self::HmacSha1 => "hmac-sha1",
             Self::HmacSha512 => "hmac-sha512",
+            Self::Token => "token",
             Self::None => "none",
         }
     }
 
-    /// The keyed hash; nothing for `none`.
+    /// The keyed hash; nothing where nothing is signed.
     pub(super) fn hmac(self) -> Option<hmac::Algorithm> {
         match self {
             Self::HmacSha256 => Some(hmac::HMAC_SHA256),
             Self::HmacSha1 => Some(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY),
             Self::HmacSha512 => Some(hmac::HMAC_SHA512),
-            Self::None => None,
+            Self::Token | Self::None => None,
         }
     }
 }
@@ -159,13 +181,14 @@ impl TryFrom<String> for Scheme {
     type Error = String;
 
     fn try_from(word: String) -> Result<Self, String> {
-        let have = "hmac-sha256, hmac-sha1, hmac-sha512 and none";
+        let have = "hmac-sha256, hmac-sha1, hmac-sha512, token and none";
         match word.as_str() {
             "hmac-sha256" => Ok(Self::HmacSha256),
             "hmac-sha1" => Ok(Self::HmacSha1),
             "hmac-sha512" => Ok(Self::HmacSha512),
+            "token" => Ok(Self::Token),
             "none" => Ok(Self::None),
-            "ed25519" | "ecdsa-p256-sha256" | "rsa-sha256" | "token" | "basic" => {
+            "ed25519" | "ecdsa-p256-sha256" | "rsa-sha256" | "basic" => {
                 Err(format!("scheme \"{word}\" is not in this version, which has {have}"))
             },
             _ => Err(format!("unknown scheme \"{word}\": there are {have}")),
@@ -184,6 +207,44 @@ pub enum Layout {
     Pairs,
     /// `v1,<signature> v1a,<signature>`: Standard Webhooks. Unknown versions are ignored.
     Versioned,
+}
+
+/// How a timestamp is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stamp {
+    /// Seconds since the Unix epoch, in digits.
+    #[default]
+    Seconds,
+    /// Milliseconds since the Unix epoch, in digits.
+    Millis,
+    /// RFC 3339: `2026-11-24T12:00:00Z`.
+    Rfc3339,
+}
+
+impl Stamp {
+    /// The moment that `text` tells, in seconds since the epoch.
+    pub(super) fn read(self, text: &str) -> Option<u64> {
+        let digits = || {
+            let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+            // No sign, no space, no fraction.
+            if plain { text.parse::<u64>().ok() } else { None }
+        };
+        match self {
+            Self::Seconds => digits(),
+            Self::Millis => digits().map(|millis| millis / 1000),
+            Self::Rfc3339 => time::moment(text).map(|at| at.0 / 1000),
+        }
+    }
+
+    /// Writes `now` as [`Stamp::read`] reads it.
+    pub(super) fn write(self, now: Millis) -> String {
+        match self {
+            Self::Seconds => (now.0 / 1000).to_string(),
+            Self::Millis => now.0.to_string(),
+            Self::Rfc3339 => now.to_string(),
+        }
+    }
 }
 
 /// How the bytes of a signature are written. One spelling each, so that no byte of a

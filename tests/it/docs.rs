@@ -133,6 +133,15 @@ fn the_reference_has_every_setting_of_the_shipped_file() {
 }
 
 #[test]
+fn the_page_of_the_providers_is_what_the_presets_say() {
+    let command = "providers --markdown";
+    let made = Command::new(env!("CARGO_BIN_EXE_oncegate")).args(command.split(' ')).output();
+    let made = String::from_utf8(made.unwrap().stdout).unwrap();
+    let update = format!("cargo run -- {command} > docs/providers.md");
+    assert!(document("docs/providers.md") == made, "it is of other presets: {update}");
+}
+
+#[test]
 fn links_between_documents_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let docs = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());

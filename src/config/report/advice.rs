@@ -6,7 +6,7 @@ use crate::config::{Config, Source, Tls};
 use crate::key::Fallback;
 use crate::preset;
 use crate::record::Mode;
-use crate::verify::Spec;
+use crate::verify::{Scheme, Spec};
 
 /// What works as it is set, but is likely not meant.
 pub(super) fn warnings(config: &Config) -> Vec<String> {
@@ -95,26 +95,18 @@ fn unsigned(source: &Source) -> Vec<String> {
     if spec.is_open() {
         return Vec::new();
     }
+    if spec.scheme == Scheme::Token {
+        let why = "the token signs nothing: whoever saw one request can make any other";
+        return vec![why.to_owned()];
+    }
     let within = match spec.timestamp {
         Some(_) => format!(", for {}", write_duration(spec.tolerance.unwrap_or(Spec::TOLERANCE))),
         None => String::new(),
     };
-    let parts = key_spec.parts.iter().filter(|part| !is_signed(spec, part));
+    let parts = key_spec.parts.iter().filter(|part| !spec.covers(part));
     parts
         .map(|part| {
             format!("the key is read from {part}, which is not signed: whoever holds one signed request can send it again under another id{within}")
         })
         .collect()
-}
-
-fn is_signed(spec: &Spec, part: &str) -> bool {
-    let same = |place: &Option<String>| {
-        place.as_deref().is_some_and(|place| place.eq_ignore_ascii_case(part))
-    };
-    // The body is always signed, and so is what a scheme reads beside it.
-    let placeholder = format!("{{{part}}}").to_ascii_lowercase();
-    !part.starts_with("query:") && !part.starts_with("header:")
-        || same(&spec.id)
-        || same(&spec.timestamp)
-        || spec.signed.to_ascii_lowercase().contains(&placeholder)
 }

@@ -75,7 +75,7 @@ fn every_mistake_is_told_at_once_with_its_line() {
     config.toml:33: sources.one.retry.max: is shorter than `first`
     config.toml:34: sources.one.retry.atempts: is not a setting; did you mean `attempts`?
     config.toml:35: sources.two.path: sources one and two are both on /hooks/two; give each its own path
-    config.toml:35: sources.two.provider: is missing; name a preset (github, shopify, slack, standard-webhooks, stripe, svix), or "custom"
+    config.toml:35: sources.two.provider: is missing; name a preset (`oncegate providers` lists them), or "custom"
     config.toml:35: sources.two.target: is missing; write the application's URL
     config.toml:36: sources.two.secrets[0]: the secret is too short: at least 16 bytes are needed
     config.toml:37: sources.two.mode: must be "proxy" or "queue", not "direct"
@@ -121,7 +121,7 @@ scheme = "hmac-sha256"
     insta::assert_snapshot!(problems(text, &[]), @r#"
     config.toml:2: sources.a.key: is missing: provider "custom" needs it, with parts; add [sources.a.key]
     config.toml:2: sources.a.verify: is missing: provider "custom" needs it, with scheme and header; add [sources.a.verify]
-    config.toml:11: sources.b.verify.scheme: scheme "ed25519" is not in this version, which has hmac-sha256, hmac-sha1, hmac-sha512 and none
+    config.toml:11: sources.b.verify.scheme: scheme "ed25519" is not in this version, which has hmac-sha256, hmac-sha1, hmac-sha512, token and none
     config.toml:12: sources.b.verify.headr: is not a setting; did you mean `header`?
     config.toml:13: sources.b.verify.encoding: "base46" is not one of hex, hex-upper, base64
     config.toml:15: sources.b.key.parts: has "cookie:id", which is none of header:NAME, json:/pointer, form:NAME, query:NAME, signed:id

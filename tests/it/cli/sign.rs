@@ -215,3 +215,26 @@ fn the_secret_is_in_nothing_that_sign_prints() {
         assert!(one["headers"]["x-hub-signature-256"].as_str().unwrap().starts_with("sha256="));
     });
 }
+
+#[test]
+fn a_token_is_sent_and_never_printed() {
+    run(async {
+        let app = App::always(Step::says(200, "fine")).await;
+        let sources = github("lab", &app.url).replace("\"github\"", "\"gitlab\"");
+        let gateway = Gateway::start(&sources).await;
+        let shell = Shell::of(&gateway, &sources);
+        for args in [
+            &["sign", "lab"][..],
+            &["sign", "lab", "--json"],
+            &["sign", "lab", "--send", "--tamper"],
+        ] {
+            let ran = shell.run(args).await;
+            assert_eq!(ran.code, 2, "{args:?}");
+            assert!(ran.err.contains("token") && !ran.whole().contains(SECRET), "{}", ran.whole());
+        }
+        let sent = shell.run(&["sign", "lab", "--send"]).await;
+        assert!(!sent.whole().contains(SECRET));
+        assert!(sent.done().contains("queued"));
+        gateway.finish().await;
+    });
+}

@@ -1,17 +1,20 @@
-//! GitHub, Shopify and Slack from end to end: what each sends, how often it reaches the
-//! application, and that a handshake reaches nothing.
+//! Presets from end to end: what each provider sends, how often it reaches the application, and
+//! that a handshake reaches nothing.
 
 use std::sync::Arc;
 
 use oncegate::clock::{self, Clock};
 use oncegate::config::{Config, Environment};
+use oncegate::preset;
+use oncegate::record::Mode;
 use oncegate::store::{Medium, RedbStore, Store as _};
-use oncegate::verify::Delivery;
+use oncegate::verify::{Delivery, Scheme};
 
 use super::{at_once, count};
 use crate::harness::{App, Gateway, Request, Step, run};
 
-const SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
+/// A secret in every format that presets have: text, base64 and hexadecimal.
+const SECRET: &str = "8f742231b10e8888abcd99aaabbb85a5";
 
 fn settings(name: &str, provider: &str, app: &App, more: &str) -> String {
     let target = &app.url;
@@ -241,5 +244,62 @@ fn a_body_that_is_written_otherwise_in_a_retry_is_the_same_event_where_that_is_a
         assert!(app.got()[0].header("oncegate-key").unwrap().starts_with("=canonical."));
         assert!(app.got()[2].header("oncegate-key").unwrap().starts_with("=body."));
         assert_eq!(events(gateway).await, 4);
+    });
+}
+
+#[test]
+fn every_preset_takes_an_event_once_its_retry_as_a_copy_and_no_forgery() {
+    run(async {
+        let app = App::always(Step::says(200, "fine")).await;
+        let sources: Vec<_> =
+            preset::all().iter().map(|it| settings(&it.name, &it.name, &app, "")).collect();
+        let gateway = Gateway::start(&sources.concat()).await;
+        for preset in preset::all() {
+            let name = &preset.name;
+            let event = || sample(&gateway, name, "sample-1", |_| {});
+            let first = if preset.mode == Mode::Proxy { "processed" } else { "queued" };
+            assert_eq!(event().send().await.told(), (200, first), "{name}");
+            // Signed anew, as of now.
+            assert_eq!(event().send().await.told(), (200, "duplicate"), "{name}");
+            let other = sample(&gateway, name, "sample-2", |_| {});
+            assert_eq!(other.send().await.told(), (200, first), "{name}: another event");
+            if preset.verify.scheme == Scheme::Token {
+                let mut forged = gateway.request(name, "{}");
+                forged = forged.header(&preset.verify.header, &"x".repeat(SECRET.len()));
+                assert_eq!(forged.send().await.told(), (401, "rejected"), "{name}");
+            } else {
+                let forged = event().tampered("{\"forged\": true}");
+                assert_eq!(forged.send().await.told(), (401, "rejected"), "{name}");
+            }
+        }
+        assert_eq!(app.until(2 * preset::all().len()).await.len(), 2 * preset::all().len());
+        gateway.finish().await;
+    });
+}
+
+#[test]
+fn a_counter_of_attempts_in_the_body_makes_no_other_event() {
+    run(async {
+        let app = App::always(Step::says(200, "fine")).await;
+        let names = ["coinbase-commerce", "intercom"];
+        let sources = names.map(|name| settings(name, name, &app, ""));
+        let gateway = Gateway::start(&sources.concat()).await;
+        for (name, counter) in names.iter().zip(["attempt_number", "delivery_attempts"]) {
+            let attempt = |nth: &str| {
+                sample(&gateway, name, "counted", |delivery| {
+                    let body = std::str::from_utf8(&delivery.body).unwrap();
+                    let counted = body
+                        .replace(&format!("\"{counter}\": 1"), &format!("\"{counter}\": {nth}"));
+                    assert!(nth == "1" || counted != body);
+                    delivery.body = counted.into();
+                })
+            };
+            assert_eq!(attempt("1").send().await.told(), (200, "processed"), "{name}");
+            let retry = attempt("2").send().await;
+            assert_eq!(retry.told(), (200, "duplicate"), "{name}");
+            assert_eq!(retry.header("oncegate-mismatch"), Some("true"), "{name}");
+        }
+        assert_eq!(app.got().len(), 2);
+        gateway.finish().await;
     });
 }
