@@ -121,7 +121,7 @@ impl Preset {
     /// Whether the signature covers what the key is made of. Where it does not, whoever holds one
     /// signed request can send it again under another key.
     pub fn signs_its_key(&self) -> bool {
-        self.key.parts.iter().all(|part| self.verify.covers(part))
+        self.verify.signs() && self.key.parts.iter().all(|part| self.verify.covers(part))
     }
 
     /// What holds for `provider = "custom"`, whose `verify` must be written in the settings.

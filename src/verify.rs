@@ -209,15 +209,16 @@ impl Verifier {
             Family::of(spec).err(),
             Form::of(spec, length).err(),
             spec.tolerance_seconds().err(),
+            spec.stamp().err(),
         ];
         found.into_iter().flatten().collect()
     }
 
     /// Checks `delivery` as of `now`, the true wall-clock time.
-    pub fn check(&self, delivery: Delivery, now: Millis) -> Result<Verified, Rejection> {
+    pub fn check(&self, mut delivery: Delivery, now: Millis) -> Result<Verified, Rejection> {
         let signed = match &self.0 {
             Kind::Open => Signed::default(),
-            Kind::Token(token) => token.check(&delivery).map(|()| Signed::default())?,
+            Kind::Token(token) => token.check(&mut delivery).map(|()| Signed::default())?,
             Kind::Hmac(hmac) => hmac.check(&delivery, now)?,
         };
         Ok(Verified { delivery, signed })
@@ -289,7 +290,7 @@ impl Hmac {
         Ok(Self {
             families: Family::of(spec)?,
             form: Form::of(spec, algorithm.digest_algorithm().output_len())?,
-            stamp: spec.timestamp_format,
+            stamp: spec.stamp()?,
             tolerance: spec.tolerance_seconds()?,
             keys: secret::keys(spec, algorithm, secrets)?,
             template,

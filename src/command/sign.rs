@@ -92,7 +92,7 @@ impl Sign {
             return Err(Failure::unknown("source", &self.source, &known));
         };
         if source.verify_spec.scheme == Scheme::Token {
-            self.refuse_to_show_a_token()?;
+            self.refuse_to_show_a_token(config.server.tls.is_some())?;
         }
         let sample = self.sample(source, &config.server)?;
         let event = sample.event();
@@ -113,14 +113,19 @@ impl Sign {
     }
 
     /// A token is the secret itself, and signs nothing.
-    fn refuse_to_show_a_token(&self) -> Result<(), Failure> {
+    fn refuse_to_show_a_token(&self, secured: bool) -> Result<(), Failure> {
         if self.tamper {
             let why = "scheme \"token\" signs nothing: a changed body passes";
             return Err(Failure::usage(why).mend("leave --tamper out"));
         }
         if !self.sending.send {
             let why = "scheme \"token\": the request has the secret in it, which is not printed";
-            return Err(Failure::usage(why).mend("have it sent with --send"));
+            let mend = if secured {
+                "call it with curl, and write the header yourself"
+            } else {
+                "have it sent with --send"
+            };
+            return Err(Failure::usage(why).mend(mend));
         }
         Ok(())
     }

@@ -159,7 +159,7 @@ fn every_preset_is_sound() {
         assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{name}");
         assert!(preset.ttl > preset.horizon, "{name}: a copy could come after its key is gone");
         assert!(
-            preset.wait >= Duration::from_secs(1) && preset.wait <= Duration::from_secs(30),
+            preset.wait >= Duration::from_millis(500) && preset.wait <= Duration::from_secs(30),
             "{name}"
         );
         assert!((200..300).contains(&preset.acknowledgement.status), "{name}");

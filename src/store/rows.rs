@@ -40,6 +40,9 @@ pub(super) use key::{Key, Row, Span};
 /// The row of `meta` that holds the [`Totals`].
 const TOTALS: &str = "totals";
 
+/// Lines of a story that are removed without being looked for.
+const FEW_LINES: u32 = 64;
+
 /// Where an event stands in the agenda.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -325,8 +328,12 @@ impl<'a> Rows<'a> {
         if event.finish == Some(Finish::Answered) {
             self.remove(Key::answer(seq));
         }
-        for line in 0..event.entries {
-            self.remove(Key::line(seq, line));
+        if event.entries <= FEW_LINES {
+            (0..event.entries).for_each(|line| self.remove(Key::line(seq, line)));
+        } else {
+            // Those that are there: after damage the number may be any.
+            let lines: Result<Vec<_>, _> = self.view().range(&Span::story(seq))?.collect();
+            lines?.into_iter().for_each(|(key, _)| self.remove(key));
         }
         self.drop_bodies(seq, event);
         Ok(())

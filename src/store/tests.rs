@@ -360,3 +360,18 @@ async fn an_event_between_two_that_are_forgotten_stays_whole() {
     assert!(store.event("p:1").unwrap().is_none() && store.event("p:2").unwrap().is_some());
     store.close().await;
 }
+
+#[tokio::test]
+async fn a_long_story_goes_with_its_event() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
+    let store = open(&dir, &clock);
+    for _ in 0..40 {
+        let next = lead(&arrive(&store, "p:1", "body").await);
+        let failed = Settlement { verdict: Verdict::Failed, answer: None, detail: String::new() };
+        store.settle("p:1", next.token, failed).await.unwrap();
+    }
+    assert_eq!(store.story("p:1").await.unwrap().unwrap().entries.len(), 80);
+    store.operate("p:1", Act::Forget { force: true }, "").await.unwrap().unwrap();
+    assert_eq!(store.check().unwrap(), Vec::<String>::new());
+    store.close().await;
+}

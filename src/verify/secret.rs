@@ -28,13 +28,14 @@ pub(super) fn decoded(
     secrets
         .into_iter()
         .map(|secret| {
-            let mut secret = decode(spec, secret.expose_secret())?;
+            let secret = decode(spec, secret.expose_secret())?;
             if secret.len() < spec.secret_min.max(1) {
                 let (have, need) = (secret.len(), spec.secret_min.max(1));
                 let problem = format!("has a secret of {have} bytes; at least {need} are needed");
                 return Err(SpecError::new("secrets", problem));
             }
-            Ok(SecretSlice::from(std::mem::take(&mut *secret)))
+            // Copied to its exact length: a vector that shrinks leaves bytes behind.
+            Ok(SecretSlice::new(secret.as_slice().into()))
         })
         .collect()
 }

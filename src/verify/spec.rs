@@ -110,6 +110,11 @@ impl Spec {
         self.scheme == Scheme::None
     }
 
+    /// Whether anything is signed.
+    pub fn signs(&self) -> bool {
+        self.scheme.hmac().is_some()
+    }
+
     /// Whether the signature covers this part of a key. Where it does not, whoever holds one
     /// signed request can send it again under another key.
     pub fn covers(&self, part: &str) -> bool {
@@ -118,11 +123,20 @@ impl Spec {
         };
         let placeholder = format!("{{{part}}}").to_ascii_lowercase();
         // The body is always signed, and so is what a scheme reads beside it.
-        self.scheme.hmac().is_some()
+        self.signs()
             && (!part.starts_with("query:") && !part.starts_with("header:")
                 || same(&self.id)
                 || same(&self.timestamp)
                 || self.signed.to_ascii_lowercase().contains(&placeholder))
+    }
+
+    /// How the timestamp is written, if there is one to be written otherwise.
+    pub(super) fn stamp(&self) -> Result<Stamp, SpecError> {
+        if self.timestamp.is_none() && self.timestamp_format != Stamp::default() {
+            let why = "needs `timestamp` to say where that is";
+            return Err(SpecError::new("timestamp_format", why));
+        }
+        Ok(self.timestamp_format)
     }
 
     /// The tolerance in seconds, checked.
@@ -233,7 +247,8 @@ impl Stamp {
         match self {
             Self::Seconds => digits(),
             Self::Millis => digits().map(|millis| millis / 1000),
-            Self::Rfc3339 => time::moment(text).map(|at| at.0 / 1000),
+            Self::Rfc3339 if is_plain(text) => time::moment(text).map(|at| at.0 / 1000),
+            Self::Rfc3339 => None,
         }
     }
 
@@ -245,6 +260,22 @@ impl Stamp {
             Self::Rfc3339 => now.to_string(),
         }
     }
+}
+
+/// Whether `text` is written like `2026-11-24T12:00:00.5+01:00` or ends in `Z`, and not in one of
+/// the other ways to write the same moment: of two ways, one may be the beginning of the other,
+/// and what is behind it would be taken for the body.
+fn is_plain(text: &str) -> bool {
+    let shape = |text: &str| -> String {
+        text.chars().map(|it| if it.is_ascii_digit() { '0' } else { it }).collect()
+    };
+    let shape = shape(text);
+    let Some(rest) = shape.strip_prefix("0000-00-00T00:00:00") else { return false };
+    let zone = match rest.strip_prefix('.') {
+        Some(fraction) => fraction.trim_start_matches('0'),
+        None => rest,
+    };
+    matches!(zone, "Z" | "+00:00" | "-00:00") && !rest.starts_with(&format!(".{zone}"))
 }
 
 /// How the bytes of a signature are written. One spelling each, so that no byte of a

@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretSlice};
 
 use super::headers::{name, read};
-use super::spec::{Layout, Spec, SpecError};
+use super::spec::{Encoding, Layout, Spec, SpecError, Stamp};
 use super::{Delivery, Rejection, secret};
 
 /// The header, and what it may say.
@@ -38,21 +38,37 @@ impl Token {
             ("families", !spec.families.is_empty()),
             ("layout", spec.layout != Layout::Plain),
             ("version", !spec.version.is_empty()),
+            ("encoding", spec.encoding != Encoding::default()),
+            ("signed", spec.signed != "{body}"),
+            ("timestamp_format", spec.timestamp_format != Stamp::default()),
         ];
         if let Some((field, _)) = of_a_signature.into_iter().find(|(_, is_set)| *is_set) {
             return Err(SpecError::new(field, "goes with a signature: a token has none"));
         }
+        if spec.header.contains('*') {
+            return Err(SpecError::new("header", "has a `*`, which a token's has not"));
+        }
+        if !spec.prefix.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+            return Err(SpecError::new("prefix", "is text that no header can carry"));
+        }
         name("header", &spec.header)
     }
 
-    pub(super) fn check(&self, delivery: &Delivery) -> Result<(), Rejection> {
+    /// What is right is not shown by whoever prints the delivery.
+    pub(super) fn check(&self, delivery: &mut Delivery) -> Result<(), Rejection> {
         let sent = read(&delivery.headers, &self.header)?.ok_or(Rejection::Missing)?;
         let sent = sent.strip_prefix(self.prefix.as_str()).ok_or(Rejection::Malformed)?;
         let same = |secret: &SecretSlice<u8>| {
             constant_time::verify_slices_are_equal(secret.expose_secret(), sent.as_bytes()).is_ok()
         };
         let right = self.secrets.iter().map(same).fold(false, |any, same| any | same);
-        if right { Ok(()) } else { Err(Rejection::Wrong) }
+        if !right {
+            return Err(Rejection::Wrong);
+        }
+        if let Some(value) = delivery.headers.get_mut(&self.header) {
+            value.set_sensitive(true);
+        }
+        Ok(())
     }
 
     /// Sends the newest.

@@ -54,6 +54,10 @@ fn what_only_a_signature_has_is_refused_beside_a_token() {
         ("layout", "layout = 'pairs'"),
         ("version", "version = 'v1'"),
         ("families", "families = ['a']"),
+        ("encoding", "encoding = 'base64'"),
+        ("signed", "signed = 'v0:{body}'"),
+        ("timestamp_format", "timestamp_format = 'rfc3339'"),
+        ("prefix", "prefix = \"\\u00e9\""),
     ] {
         let spec = token(more);
         assert_eq!(Verifier::new(&spec, vec![secret(SECRET)]).unwrap_err().field, field);
@@ -65,27 +69,36 @@ fn what_only_a_signature_has_is_refused_beside_a_token() {
     assert!(!token("").covers("json:/id") && !token("").covers("header:x-id"));
 }
 
-/// A verifier of `{timestamp}{body}`, and what it says of a stamp that is signed.
-fn stamped(format: &str, stamp: &str, body: &str) -> Result<(), Rejection> {
-    let spec = spec(&format!(
-        "scheme = 'hmac-sha256'\nheader = 'x-sig'\nsigned = '{{timestamp}}{{body}}'\n\
-         timestamp = 'header:x-time'\ntimestamp_format = '{format}'"
-    ));
+/// What is said of one stamp and body where others were signed.
+fn moment(stamp: &str, body: &str, signed: &str, signed_body: &str) -> Result<(), Rejection> {
+    let spec = spec(
+        "scheme = 'hmac-sha256'\nheader = 'x-sig'\nsigned = '{timestamp}{body}'
+         timestamp = 'header:x-time'\ntimestamp_format = 'rfc3339'",
+    );
     let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
-    let tag = hmac::sign(&key, b"2021-03-25T05:09:27Z{\"id\":1}");
-    let tag = if format == "rfc3339" {
-        tag
-    } else {
-        hmac::sign(&key, format!("{stamp}{body}").as_bytes())
-    };
+    let tag = hmac::sign(&key, format!("{signed}{signed_body}").as_bytes());
     let signature = data_encoding::HEXLOWER.encode(tag.as_ref());
     let sent = with(delivery(body), &[("x-time", stamp), ("x-sig", &signature)]);
     verdict(&verifier(&spec, &[SECRET]), sent, NOW)
 }
 
+/// What is said of a stamp in digits.
+fn stamped(format: &str, stamp: &str) -> Result<(), Rejection> {
+    let spec = spec(&format!(
+        "scheme = 'hmac-sha256'\nheader = 'x-sig'\nsigned = '{{timestamp}}{{body}}'\n\
+         timestamp = 'header:x-time'\ntimestamp_format = '{format}'"
+    ));
+    let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
+    let tag = hmac::sign(&key, format!("{stamp}{{}}").as_bytes());
+    let signature = data_encoding::HEXLOWER.encode(tag.as_ref());
+    let sent = with(delivery("{}"), &[("x-time", stamp), ("x-sig", &signature)]);
+    verdict(&verifier(&spec, &[SECRET]), sent, NOW)
+}
+
 #[test]
 fn no_part_of_a_moment_can_be_moved_into_the_body() {
-    assert_eq!(stamped("rfc3339", "2021-03-25T05:09:27Z", "{\"id\":1}"), Ok(()));
+    let told = |stamp, body| moment(stamp, body, "2021-03-25T05:09:27Z", "{\"id\":1}");
+    assert_eq!(told("2021-03-25T05:09:27Z", "{\"id\":1}"), Ok(()));
     for (stamp, body) in [
         ("2021-03-25T05:09:27", "Z{\"id\":1}"),
         ("2021-03-25T05:09:2", "7Z{\"id\":1}"),
@@ -93,22 +106,39 @@ fn no_part_of_a_moment_can_be_moved_into_the_body() {
         ("2021-03-25T05:09:27Z{", "\"id\":1}"),
         ("1616648967", "{\"id\":1}"),
     ] {
-        assert_eq!(stamped("rfc3339", stamp, body), Err(Rejection::Malformed), "{stamp}");
+        assert_eq!(told(stamp, body), Err(Rejection::Malformed), "{stamp}");
+    }
+    // One moment has other ways to be written, some of them the beginning of another.
+    for (stamp, body) in [
+        ("2021-03-25T06:09:27+01:00", "{}"),
+        ("2021-03-25T05:09:27.5Z", "{}"),
+        ("2021-03-25T06:09:27.123456789+01:00", "{}"),
+    ] {
+        assert_eq!(moment(stamp, body, stamp, body), Ok(()), "{stamp}");
+    }
+    for (stamp, body) in [
+        ("2021-03-25T06:09:27+01", ":00{}"),
+        ("2021-03-25T06:09:27+0100", "{}"),
+        ("2021-03-25T05:09:27.Z", "{}"),
+        ("2021-03-25T05:09:27Z[null]", "{}"),
+        ("2021-03-25 05:09:27Z", "{}"),
+        ("2021-03-25t05:09:27z", "{}"),
+    ] {
+        assert_eq!(moment(stamp, body, stamp, body), Err(Rejection::Malformed), "{stamp}");
     }
     // The same moment in other words is another message.
-    let other = stamped("rfc3339", "2021-03-25T06:09:27+01:00", "{\"id\":1}");
-    assert_eq!(other, Err(Rejection::Wrong));
+    assert_eq!(told("2021-03-25T06:09:27+01:00", "{\"id\":1}"), Err(Rejection::Wrong));
 }
 
 #[test]
 fn milliseconds_are_no_seconds() {
-    let at = |stamp: u64| stamped("millis", &stamp.to_string(), "{}");
+    let at = |stamp: u64| stamped("millis", &stamp.to_string());
     assert_eq!(at(NOW * 1000 + 999), Ok(()));
     assert_eq!(at((NOW - 301) * 1000), Err(Rejection::Stale));
     assert_eq!(at((NOW + 301) * 1000), Err(Rejection::Future));
     assert_eq!(at(NOW), Err(Rejection::Stale));
-    assert_eq!(stamped("seconds", &(NOW * 1000).to_string(), "{}"), Err(Rejection::Future));
-    assert_eq!(stamped("millis", "1616648967000.0", "{}"), Err(Rejection::Malformed));
+    assert_eq!(stamped("seconds", &(NOW * 1000).to_string()), Err(Rejection::Future));
+    assert_eq!(stamped("millis", "1616648967000.0"), Err(Rejection::Malformed));
 }
 
 #[test]
