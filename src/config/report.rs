@@ -197,6 +197,7 @@ fn verify(source: &Source) -> Section {
             rows.extend(place.as_ref().map(|place| (name, json!(place))));
         }
         if spec.timestamp.is_some() {
+            rows.push(("timestamp_format", json!(spec.timestamp_format.word())));
             rows.push(("tolerance", length(spec.tolerance.unwrap_or(verify::Spec::TOLERANCE))));
         }
     }

@@ -337,6 +337,7 @@ fn check_prints_what_is_in_force_and_what_to_think_about() {
     header = "Stripe-Signature"
     signed = "{timestamp}.{body}"
     timestamp = "key:t"
+    timestamp_format = "seconds"
     tolerance = "5m"
 
     [sources.stripe.key]

@@ -237,6 +237,15 @@ pub enum Stamp {
 }
 
 impl Stamp {
+    /// The word in settings.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Seconds => "seconds",
+            Self::Millis => "millis",
+            Self::Rfc3339 => "rfc3339",
+        }
+    }
+
     /// The moment that `text` tells, in seconds since the epoch.
     pub(super) fn read(self, text: &str) -> Option<u64> {
         let digits = || {

@@ -33,13 +33,13 @@ fn below_the_reserve_new_events_are_refused_and_all_else_goes_on() {
         disk.fill_but(12 << 20);
         run.is_not_ready("disk low").await;
         let low = Instant::now();
-        let before = run.load.log();
+        let (before, newest) = (run.load.log(), run.load.newest());
         // A few new ones; then there are only copies to send.
         run.load.send(30);
         // What was accepted before is delivered and recorded.
         drained(&run.site, &run.app).await;
         until("both kinds were sent", SOON, async || {
-            let (new, copies) = kinds(&before, &run.load.log(), low);
+            let (new, copies) = kinds(&before, newest, &run.load.log(), low);
             if new.len() < 20 || copies.len() < 20 {
                 return Err(format!("{} new, {} copies", new.len(), copies.len()));
             }
@@ -197,9 +197,9 @@ impl Run {
     }
 }
 
-/// Since `low`: answers to events that were new, and to copies of acknowledged ones.
-fn kinds(before: &[Sent], log: &[Sent], low: Instant) -> (Vec<Got>, Vec<Got>) {
-    let known = |id: &str| before.iter().any(|sent| sent.id == id);
+/// Since `low`: answers to events that are newer than the `newest` was then, and to copies of
+/// those that were acknowledged. What was on its way then is neither.
+fn kinds(before: &[Sent], newest: u64, log: &[Sent], low: Instant) -> (Vec<Got>, Vec<Got>) {
     let done = |id: &str| before.iter().any(|sent| sent.id == id && sent.acknowledged().is_some());
     let later = log.iter().filter(|sent| sent.begun > low && !sent.forged);
     let (mut new, mut copies) = (Vec::new(), Vec::new());
@@ -207,7 +207,7 @@ fn kinds(before: &[Sent], log: &[Sent], low: Instant) -> (Vec<Got>, Vec<Got>) {
         let Some(got) = &sent.answer else { continue };
         if done(&sent.id) {
             copies.push(got.clone());
-        } else if !known(&sent.id) {
+        } else if sent.number() > newest {
             new.push(got.clone());
         }
     }

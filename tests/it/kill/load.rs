@@ -52,6 +52,12 @@ impl Sent {
     pub(super) fn acknowledged(&self) -> Option<&Got> {
         self.answer.as_ref().filter(|got| (200..300).contains(&got.status))
     }
+
+    /// The number of its event.
+    pub(super) fn number(&self) -> u64 {
+        let (_, rest) = self.id.split_once('_').unwrap();
+        rest.split('_').next().unwrap().parse().unwrap()
+    }
 }
 
 /// What the providers are to do.
@@ -147,6 +153,11 @@ impl Load {
             println!("not answered 2xx in {limit:?}: {} events", self.book.lock().open.len());
         }
         std::mem::take(&mut self.book.lock().log)
+    }
+
+    /// The number of the newest event.
+    pub(super) fn newest(&self) -> u64 {
+        self.book.lock().serial
     }
 
     /// A copy of what was sent so far.
