@@ -181,6 +181,17 @@ fn every_preset_is_sound() {
 }
 
 #[test]
+fn the_data_file_of_the_documents_is_a_preset() {
+    let page = include_str!("../../docs/adding-a-provider.md");
+    let blocks: Vec<_> = page.split("```toml\n").skip(1).collect();
+    let file = blocks[1].split("```").next().unwrap();
+    let shown: Preset = toml::from_str(file).unwrap_or_else(|error| panic!("{error}"));
+    let real = find("bitbucket").unwrap();
+    assert_eq!((&shown.verify, &shown.key), (&real.verify, &real.key));
+    assert_eq!((shown.wait, shown.ttl, shown.horizon), (real.wait, real.ttl, real.horizon));
+}
+
+#[test]
 fn custom_passes_nothing_until_the_settings_name_a_header() {
     let custom = Preset::custom();
     assert!(!custom.verify.is_open());

@@ -1,5 +1,6 @@
 //! The store on a real file: what it promises over a restart.
 
+mod damage;
 mod log;
 mod settings;
 mod signals;

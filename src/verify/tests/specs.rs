@@ -84,6 +84,7 @@ fn settings_that_do_not_fit_together_are_refused() {
         ("header = 'x-sig'\ntimestamp = 'x-time'\nsigned = '{timestamp}.{body}'", "timestamp"),
         ("header = 'x-sig'\ntimestamp = 'key:t'\nsigned = '{timestamp}.{body}'", "timestamp"),
         ("header = 'x-sig'\ntolerance = '5m'", "tolerance"),
+        ("header = 'x-sig'\ntimestamp_format = 'millis'", "timestamp_format"),
         (
             "header = 'x-sig'\ntimestamp = 'header:t'\nsigned = '{timestamp}.{body}'\ntolerance = '0s'",
             "tolerance",

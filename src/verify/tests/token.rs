@@ -32,6 +32,13 @@ fn a_token_passes_whole_once_and_under_any_secret_of_a_rotation() {
 }
 
 #[test]
+fn a_token_that_passed_is_shown_by_nobody_who_prints_the_delivery() {
+    let verifier = verifier(&token(""), &[SECRET]);
+    let passed = verifier.check(sent(&[SECRET]), seconds(0)).unwrap();
+    assert!(!format!("{passed:?}").contains(SECRET));
+}
+
+#[test]
 fn a_token_may_have_a_prefix_that_is_needed() {
     let spec = spec("scheme = 'token'\nheader = 'Authorization'\nprefix = 'Bearer '");
     let verifier = verifier(&spec, &[SECRET]);
@@ -63,6 +70,8 @@ fn what_only_a_signature_has_is_refused_beside_a_token() {
         assert_eq!(Verifier::new(&spec, vec![secret(SECRET)]).unwrap_err().field, field);
         assert_eq!(Verifier::mistakes(&spec).remove(0).field, field);
     }
+    let starred = spec("scheme = 'token'\nheader = '*-token'");
+    assert_eq!(Verifier::mistakes(&starred).remove(0).field, "header");
     for wrong in ["", "short", "has a space 0123456789", "line\nbreak-0123456789"] {
         assert_eq!(Verifier::new(&token(""), vec![secret(wrong)]).unwrap_err().field, "secrets");
     }
