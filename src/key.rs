@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::verify::{SpecError, Verified};
 
 mod canonical;
+mod elements;
 mod json;
 mod part;
 #[cfg(test)]
@@ -167,13 +168,18 @@ pub enum Unkeyed {
     TooDeep,
     /// There is no body to take the SHA-256 of.
     NoBody,
+    /// There is no array where the elements of a batch are.
+    NotArray,
+    /// A batch has more than [`MAX_ELEMENTS`].
+    TooMany,
 }
 
+pub use elements::{MAX_ELEMENTS, elements, steps};
 pub use json::MAX_DEPTH;
 
 impl Unkeyed {
     /// Every reason.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Missing,
         Self::Repeated,
         Self::Empty,
@@ -181,6 +187,8 @@ impl Unkeyed {
         Self::Broken,
         Self::TooDeep,
         Self::NoBody,
+        Self::NotArray,
+        Self::TooMany,
     ];
 
     /// The word in logs.
@@ -193,6 +201,8 @@ impl Unkeyed {
             Self::Broken => "broken",
             Self::TooDeep => "too_deep",
             Self::NoBody => "no_body",
+            Self::NotArray => "not_array",
+            Self::TooMany => "too_many",
         }
     }
 }

@@ -31,13 +31,15 @@ pub(super) fn find<'a>(body: &'a [u8], path: &[String]) -> Result<Scalar<'a>, Un
     scanner.end()?;
     match scanner.found {
         None => Err(Unkeyed::Missing),
-        Some(Found::Other) => Err(Unkeyed::NotScalar),
+        Some(Found::Other | Found::Elements(_)) => Err(Unkeyed::NotScalar),
         Some(Found::Scalar(scalar)) => Ok(scalar),
     }
 }
 
 enum Found<'a> {
     Scalar(Scalar<'a>),
+    /// Of an array, if they are wanted.
+    Elements(Vec<&'a [u8]>),
     Other,
 }
 
@@ -46,13 +48,31 @@ pub(super) struct Scanner<'a> {
     text: &'a str,
     at: usize,
     found: Option<Found<'a>>,
+    /// How many elements an array that is looked for may have; `None`: they are not wanted.
+    most: Option<usize>,
 }
 
 impl<'a> Scanner<'a> {
     /// The beginning of `body`.
     pub(super) fn new(body: &'a [u8]) -> Result<Self, Unkeyed> {
         let text = std::str::from_utf8(body).map_err(|_not_utf8| Unkeyed::Broken)?;
-        Ok(Self { text, at: 0, found: None })
+        Ok(Self { text, at: 0, found: None, most: None })
+    }
+
+    /// The elements of the array at `path`, at `most` so many.
+    pub(super) fn elements(
+        mut self,
+        path: &[String],
+        most: usize,
+    ) -> Result<Vec<&'a [u8]>, Unkeyed> {
+        self.most = Some(most);
+        self.value(Some(path), 0)?;
+        self.end()?;
+        match self.found {
+            None => Err(Unkeyed::Missing),
+            Some(Found::Scalar(_) | Found::Other) => Err(Unkeyed::NotArray),
+            Some(Found::Elements(elements)) => Ok(elements),
+        }
     }
 
     /// Passes what is left, which must be space.
@@ -71,12 +91,11 @@ impl<'a> Scanner<'a> {
                     return Err(Unkeyed::TooDeep);
                 }
                 self.at += 1;
-                if open == b'{' {
-                    self.object(path, depth)?;
-                } else {
-                    self.array(path, depth)?;
+                match (open, self.most.filter(|_| here)) {
+                    (b'{', _) => self.object(path, depth).map(|()| Found::Other)?,
+                    (_, None) => self.array(path, depth).map(|()| Found::Other)?,
+                    (_, Some(most)) => Found::Elements(self.all(most, depth)?),
                 }
-                Found::Other
             },
             Some(b'"') => Found::Scalar(Scalar::Text(self.string(here)?)),
             Some(b'n') => self.word("null").map(|_null| Found::Other)?,
@@ -127,6 +146,27 @@ impl<'a> Scanner<'a> {
             at += 1;
             if self.ends(b']') {
                 return Ok(());
+            }
+            self.byte(b',')?;
+        }
+    }
+
+    /// Passes the rest of an array whose elements are wanted.
+    fn all(&mut self, most: usize, depth: usize) -> Result<Vec<&'a [u8]>, Unkeyed> {
+        let mut elements = Vec::new();
+        if self.ends(b']') {
+            return Ok(elements);
+        }
+        loop {
+            self.space();
+            let start = self.at;
+            self.value(None, depth + 1)?;
+            if elements.len() == most {
+                return Err(Unkeyed::TooMany);
+            }
+            elements.push(self.since(start).as_bytes());
+            if self.ends(b']') {
+                return Ok(elements);
             }
             self.byte(b',')?;
         }
