@@ -17,6 +17,7 @@ mod compact;
 mod events;
 mod failure;
 mod health;
+mod keypair;
 mod manual;
 mod out;
 mod providers;
@@ -109,6 +110,8 @@ pub(crate) enum Task {
     /// Sign a request as a source's provider does; print it as a command, or send it.
     #[command(after_help = SIGN)]
     Sign(sign::Sign),
+    /// Make a pair of keys, for trying out a provider that keeps the private one.
+    Keypair(keypair::Keypair),
     /// Show the providers that oncegate knows.
     #[command(args_conflicts_with_subcommands = true)]
     Providers {
@@ -155,6 +158,7 @@ impl Task {
             Self::Sources { command: Some(command), .. } => command.run(config).await,
             Self::Sources { command: None, json } => sources::list(config, json).await,
             Self::Sign(sign) => sign.run(config).await,
+            Self::Keypair(keypair) => keypair.run(),
             Self::Providers { command: Some(command), .. } => command.run(),
             Self::Providers { command: None, json, markdown } => providers::list(json, markdown),
             Self::Health { json } => health::run(config, json).await,

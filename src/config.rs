@@ -105,7 +105,7 @@ impl Config {
         let server = sections::server(root.table("server"), places);
         let storage = sections::storage(root.table("storage"));
         let log = sections::log(root.table("log"));
-        let sources = source::all(root.table("sources"), places, server.listen);
+        let sources = source::all(root.table("sources"), places, &server);
         root.finish();
         let file = findings.file.clone();
         findings.settle(Self { file, server, storage, log, sources })
@@ -128,6 +128,8 @@ pub struct Server {
     pub admin_token: Option<Arc<SecretSlice<u8>>>,
     /// Names that the admin listener is called by, besides its addresses and `localhost`.
     pub admin_hosts: Vec<String>,
+    /// How providers call us, without a slash at its end: some sign it.
+    pub public_url: Option<String>,
     /// The certificate of the public listener; none: plain HTTP.
     pub tls: Option<Tls>,
     /// The proxies whose word on a client's address, scheme and host is taken.
@@ -236,6 +238,8 @@ pub struct Source {
     pub acknowledgement: Acknowledgement,
     /// What the provider asks of an endpoint itself.
     pub handshakes: &'static [Handshake],
+    /// What a handshake must bring, where the provider is told a word of ours.
+    pub verify_token: Option<SecretSlice<u8>>,
     /// A delivery like one of the provider's own.
     pub sample: &'static Sample,
     /// How the provider signs, as set.
@@ -258,15 +262,44 @@ pub enum Unsigned {
     /// The id cannot stand in a header.
     #[error("the id cannot be written in a header")]
     Id(#[from] http::Error),
-    /// The scheme signs a header that the delivery has not got.
-    #[error("the scheme signs a header that is {0} here: give the delivery that header")]
-    Header(Rejection),
+    /// The secrets are public keys.
+    #[error("the provider signs with a private key, of which the settings have the public one")]
+    Key,
+    /// The scheme signs something that the delivery has not got.
+    #[error("the scheme signs or fills in something that is {0} here")]
+    Lacks(Rejection),
+}
+
+impl From<Rejection> for Unsigned {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::Unsupported => Self::Key,
+            Rejection::Missing
+            | Rejection::Repeated
+            | Rejection::TooLarge
+            | Rejection::Malformed
+            | Rejection::Stale
+            | Rejection::Future
+            | Rejection::Wrong => Self::Lacks(rejection),
+        }
+    }
 }
 
 impl Source {
     /// Makes `delivery` one that the provider could have sent of the event `id`: gives it the
     /// headers that it lacks, those that the key is read from too, and signs it.
     pub fn sign(&self, delivery: &mut Delivery, id: &str, now: Millis) -> Result<(), Unsigned> {
+        self.sign_by(&self.verifier, delivery, id, now)
+    }
+
+    /// The same, signed by `verifier`, which may hold a private key.
+    pub fn sign_by(
+        &self,
+        verifier: &Verifier,
+        delivery: &mut Delivery,
+        id: &str,
+        now: Millis,
+    ) -> Result<(), Unsigned> {
         self.sample.complete(delivery, id)?;
         for name in self.key.headers(self.verifier.family()) {
             // The scheme's own are written below.
@@ -275,6 +308,6 @@ impl Source {
                 delivery.headers.insert(name, value);
             }
         }
-        self.verifier.sign(delivery, id, now).map_err(Unsigned::Header)
+        Ok(verifier.sign(delivery, id, now)?)
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
@@ -19,7 +20,7 @@ use crate::clock::{self, Clock};
 use crate::deliver::{matters, nominated};
 use crate::gate::{Claimed, Gate, Life, Rejected};
 use crate::key::Key;
-use crate::preset;
+use crate::preset::{self, Asked, WrongToken, may_greet};
 use crate::record::{Copy, Finish, Meets, Mode, Token};
 use crate::reply::Reply;
 use crate::store::{Arrived, Seen, Unavailable};
@@ -190,7 +191,7 @@ impl Ingress {
         request: Request<Incoming>,
     ) -> Result<(Claimable, Held, TaskTrackerToken), Turned> {
         if request.method() != Method::POST {
-            return Err(Turned::away(Outcome::Method, "a webhook is a POST"));
+            return Err(asked(gate, request));
         }
         refuse_nominations(gate, request.headers())?;
         self.refuse_when_stopping()?;
@@ -200,6 +201,7 @@ impl Ingress {
         // that a drain waits for what passes here.
         let held = self.life.tasks.token();
         self.refuse_when_stopping()?;
+        greet(gate, &delivery, false)?;
         let (at, bytes) = (clock::wall(), delivery.body.len());
         let verified = gate.source.verifier.check(delivery, at).map_err(|reason| {
             gate.reject(Rejected { at, reason, from: from.address, bytes });
@@ -208,9 +210,7 @@ impl Ingress {
             Turned { reply, why: reason.word() }
         })?;
         gate.seen(self.clock.now());
-        if let Some(greeting) = preset::greet(gate.source.handshakes, &verified) {
-            return Err(Turned { reply: Reply::greet(greeting), why: "no event" });
-        }
+        greet(gate, verified.delivery(), true)?;
         let key = gate.source.key.derive(&verified, Uuid::new_v4).map_err(|why| {
             let detail = format!("no key can be derived: {why}");
             Turned { reply: Reply::refuse(Outcome::Invalid, &detail), why: why.word() }
@@ -373,6 +373,31 @@ impl Ingress {
             "delivery"
         );
     }
+}
+
+/// Answers what is no event: a handshake, before it can be taken for one.
+fn greet(gate: &Gate, delivery: &Delivery, verified: bool) -> Result<(), Turned> {
+    let source = &gate.source;
+    let (verifier, token) = (&source.verifier, source.verify_token.as_ref());
+    let asked = Asked { delivery, verified, verifier, token };
+    match preset::greet(source.handshakes, asked) {
+        None => Ok(()),
+        Some(Ok(greeting)) => Err(Turned { reply: Reply::greet(greeting), why: "no event" }),
+        Some(Err(WrongToken)) => Err(Turned::away(Outcome::Rejected, "not the `verify_token`")),
+    }
+}
+
+/// The answer to a request that is no POST: of a handshake's method, or of none.
+fn asked(gate: &Gate, request: Request<Incoming>) -> Turned {
+    let turned = || Turned::away(Outcome::Method, "a webhook is a POST");
+    let (head, _no_body_is_read) = request.into_parts();
+    if !may_greet(gate.source.handshakes, &head.method) {
+        return turned();
+    }
+    let query = head.uri.query().map(str::to_owned);
+    let delivery =
+        Delivery { method: head.method, query, headers: head.headers, body: Bytes::new() };
+    greet(gate, &delivery, false).err().unwrap_or_else(turned)
 }
 
 /// A request may not have a header removed that somebody before us went by, that we go by, or

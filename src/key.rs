@@ -6,7 +6,6 @@
 //! the whole rule and the fallback applies; a value is never normalised; and no two
 //! different lists of parts share a text.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use aws_lc_rs::digest;
@@ -19,12 +18,12 @@ use crate::verify::{SpecError, Verified};
 
 mod canonical;
 mod elements;
-mod json;
-mod part;
+pub(crate) mod form;
+pub(crate) mod json;
+pub(crate) mod part;
 #[cfg(test)]
 mod tests;
 
-use json::Scalar;
 use part::Part;
 
 /// The longest text a key has, in bytes; a longer one is hashed.
@@ -106,39 +105,6 @@ pub struct Rule {
     parts: Vec<Part>,
     fallback: Fallback,
     ignore: Vec<Vec<String>>,
-}
-
-/// Where a text is in a delivery, written as a part of a key is.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Place {
-    text: String,
-    part: Part,
-}
-
-impl Place {
-    /// The text there; nothing where a key's part would fail, or where it is no text.
-    pub fn find<'a>(&self, delivery: &'a Verified) -> Option<Cow<'a, str>> {
-        match self.part.read(delivery).ok()? {
-            Scalar::Text(text) => Some(text),
-            Scalar::Token(_) => None,
-        }
-    }
-}
-
-impl TryFrom<String> for Place {
-    type Error = SpecError;
-
-    fn try_from(text: String) -> Result<Self, SpecError> {
-        let part = Part::parse(&text)?;
-        Ok(Self { text, part })
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
 }
 
 /// The identity of an event within its source.

@@ -17,7 +17,7 @@ mod sample;
 #[cfg(test)]
 mod tests;
 
-pub use handshake::{Greeting, Handshake, greet};
+pub use handshake::{Asked, Greeting, Handshake, WrongToken, greet, may_greet};
 pub use sample::Sample;
 
 /// What a copy is answered when there is no recorded answer.

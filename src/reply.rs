@@ -44,12 +44,12 @@ impl Reply {
     }
 
     /// The answer to a handshake.
-    pub fn greet(greeting: Greeting<'_>) -> Self {
-        let kind = greeting.content_type.map(|kind| (CONTENT_TYPE.to_string(), kind.into()));
+    pub fn greet(greeting: Greeting) -> Self {
+        let headers = greeting.headers.into_iter();
         Self {
             outcome: Outcome::Handshake,
             status: greeting.status,
-            headers: kind.into_iter().collect(),
+            headers: headers.map(|(name, value)| (name, value.into_bytes())).collect(),
             body: Bytes::from(greeting.body),
             replayed: false,
             mismatch: false,

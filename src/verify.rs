@@ -8,30 +8,41 @@
 //!   read from one set of headers, each sent exactly once;
 //! - every candidate is compared with every secret's signature, in constant time, on
 //!   decoded bytes of the full length;
-//! - the work is bounded before the first hash: one HMAC a secret, however many
-//!   signatures a request brings.
+//! - the work is bounded before the first hash: one HMAC a secret (two where a scheme has two
+//!   messages), however many signatures a request brings; with public keys one check for each
+//!   candidate, of which there are at most [`MAX_CANDIDATES`].
 
+use std::borrow::Cow;
 use std::fmt;
 
-use aws_lc_rs::{constant_time, hmac};
+use aws_lc_rs::digest;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method};
-use secrecy::SecretSlice;
 
+use crate::key::{elements, part, steps};
 use crate::time::Millis;
 
+mod fill;
 mod headers;
+mod pair;
+pub(crate) mod place;
 mod secret;
 mod sign;
+mod signature;
 mod spec;
 mod template;
 #[cfg(test)]
 mod tests;
 mod token;
+mod twilio;
 
 use headers::{Family, Form};
+pub use pair::{NoKey, Private};
+use place::Request;
+pub use secret::Secret;
+use signature::Signature;
 pub use spec::{Encoding, Layout, Scheme, SecretFormat, Spec, SpecError, Stamp};
-use template::{Stamped, Template};
+use template::Template;
 use token::Token;
 
 /// Most signatures one header may carry; a rotation brings two or three.
@@ -147,7 +158,11 @@ impl fmt::Display for Rejection {
 
 /// Checks the signatures of one source: a scheme and its secrets. Its `Debug` shows no secret.
 #[derive(Clone, Debug)]
-pub struct Verifier(Kind);
+pub struct Verifier {
+    kind: Kind,
+    /// The steps to the array whose elements are checked each by itself.
+    each: Option<Vec<String>>,
+}
 
 /// What a scheme asks for.
 #[derive(Clone, Debug)]
@@ -157,78 +172,116 @@ enum Kind {
     /// The secret itself.
     Token(Token),
     /// A signature.
-    Hmac(Hmac),
-}
-
-/// A keyed hash over a template.
-#[derive(Clone, Debug)]
-struct Hmac {
-    /// One a secret, newest first.
-    keys: Vec<hmac::Key>,
-    /// Sets of headers; the first that is there in full is used, whole.
-    families: Vec<Family>,
-    /// How the signature header is written.
-    form: Form,
-    /// What is signed.
-    template: Template,
-    /// How the timestamp is written,
-    stamp: Stamp,
-    /// and how far, in seconds and either way, it may be from now.
-    tolerance: u64,
+    Signature(Box<Signature>),
 }
 
 impl Verifier {
     /// A verifier for `spec`. `secrets` are as configured, still in the spec's secret format;
     /// the newest comes first. Refuses a spec that could not protect, and secrets that are
     /// missing, short or not in their format; the error never shows a secret.
-    pub fn new(spec: &Spec, secrets: Vec<SecretSlice<u8>>) -> Result<Self, SpecError> {
-        let kind = if spec.scheme == Scheme::Token {
-            Kind::Token(Token::new(spec, secrets)?)
-        } else if let Some(algorithm) = spec.scheme.hmac() {
-            Kind::Hmac(Hmac::new(spec, algorithm, secrets)?)
-        } else if secrets.is_empty() {
-            Kind::Open
-        } else {
-            return Err(SpecError::new(
-                "scheme",
-                "is \"none\", so the secrets would protect nothing",
-            ));
+    pub fn new<S: Into<Secret>>(spec: &Spec, secrets: Vec<S>) -> Result<Self, SpecError> {
+        let secrets: Vec<Secret> = secrets.into_iter().map(Into::into).collect();
+        let kind = match spec.scheme {
+            Scheme::Token | Scheme::Basic => Kind::Token(Token::new(spec, secrets)?),
+            Scheme::None if secrets.is_empty() => Kind::Open,
+            Scheme::None => {
+                let why = "is \"none\", so the secrets would protect nothing";
+                return Err(SpecError::new("scheme", why));
+            },
+            Scheme::HmacSha256
+            | Scheme::HmacSha1
+            | Scheme::HmacSha512
+            | Scheme::Ed25519
+            | Scheme::EcdsaP256Sha256
+            | Scheme::RsaSha256 => Kind::Signature(Box::new(Signature::new(spec, secrets)?)),
         };
-        Ok(Self(kind))
+        Ok(Self { kind, each: each(spec)? })
+    }
+
+    /// The same for a source that providers call at `url`, which some of them sign.
+    #[must_use]
+    pub fn at(mut self, url: &str) -> Self {
+        if let Kind::Signature(signature) = &mut self.kind {
+            url.clone_into(&mut signature.url);
+        }
+        self
+    }
+
+    /// The same, able to sign although its secrets are public keys.
+    #[must_use]
+    pub fn holding(mut self, private: Private) -> Self {
+        if let Kind::Signature(signature) = &mut self.kind {
+            signature.private = Some(std::sync::Arc::new(private));
+        }
+        self
     }
 
     /// Everything that is wrong with `spec`, whatever its secrets are.
     pub fn mistakes(spec: &Spec) -> Vec<SpecError> {
-        let Some(algorithm) = spec.scheme.hmac() else {
-            let of_token = (spec.scheme == Scheme::Token).then(|| Token::header(spec).err());
-            return of_token.flatten().into_iter().collect();
-        };
-        let length = algorithm.digest_algorithm().output_len();
+        if spec.is_open() {
+            return Vec::new();
+        }
+        let each = each(spec).err();
+        if !spec.signs() {
+            return Token::carrier(spec).err().into_iter().chain(each).collect();
+        }
         let found = [
             Template::parse(spec).err(),
             Family::of(spec).err(),
-            Form::of(spec, length).err(),
+            Form::of(spec, Signature::length(spec)).err(),
+            Signature::places(spec).err(),
             spec.tolerance_seconds().err(),
             spec.stamp().err(),
+            each,
         ];
         found.into_iter().flatten().collect()
     }
 
     /// Checks `delivery` as of `now`, the true wall-clock time.
     pub fn check(&self, mut delivery: Delivery, now: Millis) -> Result<Verified, Rejection> {
-        let signed = match &self.0 {
-            Kind::Open => Signed::default(),
-            Kind::Token(token) => token.check(&mut delivery).map(|()| Signed::default())?,
-            Kind::Hmac(hmac) => hmac.check(&delivery, now)?,
-        };
+        let mut signed = Signed::default();
+        for body in self.parts(&delivery)? {
+            let request = Request { delivery: &delivery, body };
+            match &self.kind {
+                Kind::Open => {},
+                Kind::Token(token) => token.check(request)?,
+                Kind::Signature(signature) => signed = signature.check(request, now)?,
+            }
+        }
+        if let Kind::Token(token) = &self.kind {
+            token.hide(&mut delivery);
+        }
         Ok(Verified { delivery, signed })
+    }
+
+    /// What is signed by itself: the body, or each element of an array in it.
+    fn parts<'a>(&self, delivery: &'a Delivery) -> Result<Vec<&'a [u8]>, Rejection> {
+        let Some(pointer) = &self.each else { return Ok(vec![delivery.body.as_ref()]) };
+        let parts = elements(&delivery.body, pointer).map_err(|_no_array| Rejection::Malformed)?;
+        // Of nothing, every element is signed.
+        if parts.is_empty() { Err(Rejection::Missing) } else { Ok(parts) }
+    }
+
+    /// The SHA-256 of what is signed: two deliveries that have it alike are one, said twice.
+    /// Nothing where nothing is signed.
+    pub fn content(&self, verified: &Verified) -> Option<[u8; 32]> {
+        let Kind::Signature(signature) = &self.kind else { return None };
+        let mut context = digest::Context::new(&digest::SHA256);
+        for body in self.parts(&verified.delivery).ok()? {
+            let request = Request { delivery: &verified.delivery, body };
+            for piece in signature.message(request)? {
+                context.update(&piece);
+            }
+        }
+        context.finish().as_ref().try_into().ok()
     }
 
     /// A delivery that was checked before it was stored. Its time is over, so it is not checked
     /// again: for what the store gives back, never for a request.
     pub fn recall(&self, stored: Delivery) -> Verified {
-        let sent =
-            self.hmac().and_then(|hmac| Family::choose(&hmac.families, &stored.headers).ok());
+        let sent = self
+            .signature()
+            .and_then(|signature| Family::choose(&signature.families, &stored.headers).ok());
         let signed = sent.map_or_else(Signed::default, |sent| Signed {
             id: sent.id.map(str::to_owned),
             family: sent.family.map(str::to_owned),
@@ -238,110 +291,67 @@ impl Verifier {
 
     /// Signs `delivery` as this scheme's provider would, with every secret where the scheme
     /// has room for several signatures and with the newest where it has not. Replaces what
-    /// the delivery had of the scheme's headers. `id` is written where the scheme signs one,
+    /// the delivery had of the scheme's headers, and writes what the scheme has in the body in
+    /// place of `{timestamp}` and `{signature}` there. `id` is written where the scheme signs one,
     /// percent-encoded where it would break it (`.`, spaces, anything but visible ASCII).
-    /// Fails only if the template names a header that `delivery` has not got.
+    /// Fails if the template names something that `delivery` has not got, and with
+    /// [`Rejection::Unsupported`] if only the provider's private key could sign.
     pub fn sign(&self, delivery: &mut Delivery, id: &str, now: Millis) -> Result<(), Rejection> {
-        match &self.0 {
+        match &self.kind {
             Kind::Open => Ok(()),
             Kind::Token(token) => token.sign(delivery),
-            Kind::Hmac(hmac) => hmac.sign(delivery, id, now),
+            Kind::Signature(signature) => signature.sign(delivery, self.each.as_deref(), id, now),
         }
     }
 
     /// The names of the headers that belong to the scheme: signature, timestamp, id, and what
     /// else is signed.
     pub fn headers(&self) -> impl Iterator<Item = &HeaderName> {
-        let token = match &self.0 {
-            Kind::Token(token) => Some(&token.header),
-            Kind::Open | Kind::Hmac(_) => None,
+        let token = match &self.kind {
+            Kind::Token(token) => token.header(),
+            Kind::Open | Kind::Signature(_) => None,
         };
-        let families = self.hmac().into_iter().flat_map(|hmac| &hmac.families);
-        let signed = self.hmac().into_iter().flat_map(|hmac| hmac.template.headers());
-        token.into_iter().chain(families.flat_map(Family::names)).chain(signed)
+        let families = self.signature().into_iter().flat_map(|it| &it.families);
+        let templates = self.signature().into_iter().flat_map(|it| &it.templates);
+        let key_id = self.signature().and_then(|it| it.key_id.as_ref());
+        let signed = templates.flat_map(Template::headers);
+        token.into_iter().chain(families.flat_map(Family::names)).chain(signed).chain(key_id)
     }
 
     /// The set of headers that [`Verifier::sign`] writes, where the scheme has several.
     pub fn family(&self) -> Option<&str> {
-        let mut families = self.hmac().into_iter().flat_map(|hmac| &hmac.families);
+        let mut families = self.signature().into_iter().flat_map(|it| &it.families);
         families.find_map(|family| family.star.as_deref())
     }
 
     /// Whether everything passes: the scheme is `none`.
     pub fn is_open(&self) -> bool {
-        matches!(self.0, Kind::Open)
+        matches!(self.kind, Kind::Open)
     }
 
-    fn hmac(&self) -> Option<&Hmac> {
-        match &self.0 {
-            Kind::Hmac(hmac) => Some(hmac),
+    /// The HMAC of `text` by the newest secret, written as signatures are: what some handshakes
+    /// answer.
+    pub fn mac(&self, text: &str) -> Option<String> {
+        let signature = self.signature()?;
+        let message = vec![Cow::Borrowed(text.as_bytes())];
+        Some(signature.form.encode(&signature.keys.first()?.sign(&message)?))
+    }
+
+    /// What the provider calls the newest secret.
+    pub fn newest_id(&self) -> Option<&str> {
+        self.signature()?.keys.first()?.id.as_deref()
+    }
+
+    fn signature(&self) -> Option<&Signature> {
+        match &self.kind {
+            Kind::Signature(signature) => Some(signature),
             Kind::Open | Kind::Token(_) => None,
         }
     }
 }
 
-impl Hmac {
-    fn new(
-        spec: &Spec,
-        algorithm: hmac::Algorithm,
-        secrets: Vec<SecretSlice<u8>>,
-    ) -> Result<Self, SpecError> {
-        let template = Template::parse(spec)?;
-        Ok(Self {
-            families: Family::of(spec)?,
-            form: Form::of(spec, algorithm.digest_algorithm().output_len())?,
-            stamp: spec.stamp()?,
-            tolerance: spec.tolerance_seconds()?,
-            keys: secret::keys(spec, algorithm, secrets)?,
-            template,
-        })
-    }
-
-    fn check(&self, delivery: &Delivery, now: Millis) -> Result<Signed, Rejection> {
-        let sent = Family::choose(&self.families, &delivery.headers)?;
-        let claimed = self.form.read(sent.signature)?;
-        let timestamp = sent.timestamp.or(claimed.timestamp);
-        if let Some(timestamp) = timestamp {
-            self.in_time(timestamp, now)?;
-        }
-        let stamped = Stamped { timestamp, id: sent.id };
-        let signed = self.template.fill(&stamped, delivery)?;
-        let right = self
-            .keys
-            .iter()
-            .map(|key| hash(key, &signed))
-            .flat_map(|tag| claimed.candidates.iter().map(move |candidate| same(tag, candidate)))
-            .fold(false, |any, same| any | same);
-        if !right {
-            return Err(Rejection::Wrong);
-        }
-        Ok(Signed { id: sent.id.map(str::to_owned), family: sent.family.map(str::to_owned) })
-    }
-
-    /// Both ways: a stamp from the future would stay replayable until its time has passed.
-    fn in_time(&self, timestamp: &str, now: Millis) -> Result<(), Rejection> {
-        let now = now.0 / 1000;
-        let then = self.stamp.read(timestamp).ok_or(Rejection::Malformed)?;
-        if now.saturating_sub(then) > self.tolerance {
-            Err(Rejection::Stale)
-        } else if then.saturating_sub(now) > self.tolerance {
-            Err(Rejection::Future)
-        } else {
-            Ok(())
-        }
-    }
-}
-
-/// The signature of the pieces of a message, which are not copied together: one is the body.
-fn hash(key: &hmac::Key, pieces: &[&[u8]]) -> hmac::Tag {
-    let mut context = hmac::Context::with_key(key);
-    for piece in pieces {
-        context.update(piece);
-    }
-    context.sign()
-}
-
-/// Whether `candidate` is the whole of `tag`, in time that does not depend on where they differ.
-fn same(tag: hmac::Tag, candidate: &[u8]) -> bool {
-    constant_time::verify_slices_are_equal(tag.as_ref(), candidate).is_ok()
+fn each(spec: &Spec) -> Result<Option<Vec<String>>, SpecError> {
+    let wrong = |at: &str| SpecError::new("each", format!("has \"{at}\", {}", part::NO_POINTER));
+    let at = spec.each.as_deref();
+    at.map(|at| steps(at).ok_or_else(|| wrong(at))).transpose()
 }

@@ -11,13 +11,13 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use oncegate::clock;
 use oncegate::config::{Config, Server, Source, Unsigned};
-use oncegate::verify::{Delivery, Scheme};
+use oncegate::verify::{Delivery, Scheme, Verifier};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::client::reachable;
 use super::failure::Failure;
-use super::out;
+use super::{keypair, out};
 
 mod curl;
 mod send;
@@ -43,6 +43,9 @@ pub(crate) struct Sign {
     /// Where to instead of `server.listen`; without a path, the source's is used.
     #[arg(long)]
     url: Option<Uri>,
+    /// The private key that signs, where the settings have the public one: `oncegate keypair`.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
     /// Change one byte of the body after signing: the gateway must answer 401.
     #[arg(long)]
     tamper: bool,
@@ -71,6 +74,8 @@ struct Sending {
 /// One event, as it is signed again for each copy.
 struct Sample<'a> {
     source: &'a Source,
+    /// Signs as the provider does.
+    signer: Verifier,
     url: Uri,
     id: String,
     unsigned: Delivery,
@@ -79,6 +84,8 @@ struct Sample<'a> {
 
 /// A request that is ready to go.
 struct Signed {
+    /// With what some schemes put into the query.
+    url: Uri,
     headers: HeaderMap,
     body: Bytes,
 }
@@ -91,8 +98,8 @@ impl Sign {
             let known: Vec<&str> = config.sources.iter().map(|it| it.name.as_str()).collect();
             return Err(Failure::unknown("source", &self.source, &known));
         };
-        if source.verify_spec.scheme == Scheme::Token {
-            self.refuse_to_show_a_token(config.server.tls.is_some())?;
+        if matches!(source.verify_spec.scheme, Scheme::Token | Scheme::Basic) {
+            self.refuse_to_show_a_token(source, config.server.tls.is_some())?;
         }
         let sample = self.sample(source, &config.server)?;
         let event = sample.event();
@@ -105,7 +112,9 @@ impl Sign {
         }
         // A body that is in a file as it is stays there.
         let file = self.file.as_deref().filter(|file| !is_stdin(file) && !self.tamper);
-        out::line(curl::command(&sample.url, &signed, file)?)?;
+        // What was filled in is not in the file.
+        let file = file.filter(|_| signed.body == sample.unsigned.body);
+        out::line(curl::command(&signed, file)?)?;
         if let Some(event) = event {
             out::note(&format!("# the event {event}"));
         }
@@ -113,13 +122,16 @@ impl Sign {
     }
 
     /// A token is the secret itself, and signs nothing.
-    fn refuse_to_show_a_token(&self, secured: bool) -> Result<(), Failure> {
+    fn refuse_to_show_a_token(&self, source: &Source, secured: bool) -> Result<(), Failure> {
+        let word = source.verify_spec.scheme.word();
         if self.tamper {
-            let why = "scheme \"token\" signs nothing: a changed body passes";
+            let why = format!("scheme \"{word}\" signs nothing: a changed body passes");
             return Err(Failure::usage(why).mend("leave --tamper out"));
         }
         if !self.sending.send {
-            let why = "scheme \"token\": the request has the secret in it, which is not printed";
+            let why = format!(
+                "scheme \"{word}\": the request has the secret in it, which is not printed"
+            );
             let mend = if secured {
                 "call it with curl, and write the header yourself"
             } else {
@@ -153,7 +165,14 @@ impl Sign {
                 }
             },
         }
-        Ok(Sample { source, url, id, unsigned, tamper: self.tamper })
+        let signer = match &self.key {
+            None => source.verifier.clone(),
+            Some(file) => {
+                let private = keypair::read(source.verify_spec.scheme, file)?;
+                source.verifier.clone().holding(private)
+            },
+        };
+        Ok(Sample { source, signer, url, id, unsigned, tamper: self.tamper })
     }
 
     /// Where to.
@@ -184,23 +203,33 @@ impl Sample<'_> {
     /// A copy, signed as of now.
     fn sign(&self) -> Result<Signed, Failure> {
         let mut delivery = self.unsigned.clone();
-        self.source.sign(&mut delivery, &self.id, clock::wall()).map_err(|why| match why {
+        let (signer, now) = (&self.signer, clock::wall());
+        self.source.sign_by(signer, &mut delivery, &self.id, now).map_err(|why| match why {
             Unsigned::Id(_) => Failure::usage(format!("{why}: \"{}\"", self.id))
                 .mend("write --id in letters, digits, - and _"),
-            Unsigned::Header(_) => Failure::new(why).mend("add it with --header 'NAME: VALUE'"),
+            Unsigned::Key => Failure::usage(why)
+                .mend("try it with a pair of your own: `oncegate keypair`, then --key FILE"),
+            Unsigned::Lacks(_) => Failure::new(why).mend(
+                "add a header with --header 'NAME: VALUE'; in a body, write {signature} and {timestamp} where the provider has them",
+            ),
         })?;
         let mut body = delivery.body;
         if self.tamper {
             body = tampered(&body);
         }
-        Ok(Signed { headers: delivery.headers, body })
+        let mut parts = self.url.clone().into_parts();
+        let query = delivery.query.map(|query| format!("?{query}")).unwrap_or_default();
+        let target = format!("{}{query}", self.url.path());
+        parts.path_and_query = Some(target.parse().map_err(Failure::new)?);
+        let url = Uri::from_parts(parts).map_err(Failure::new)?;
+        Ok(Signed { url, headers: delivery.headers, body })
     }
 
     /// The event that the gateway will make of it; nothing where each copy is its own.
     fn event(&self) -> Option<String> {
         let now = clock::wall();
         let mut delivery = self.unsigned.clone();
-        self.source.sign(&mut delivery, &self.id, now).ok()?;
+        self.source.sign_by(&self.signer, &mut delivery, &self.id, now).ok()?;
         let verified = self.source.verifier.check(delivery, now).ok()?;
         let key = self.source.key.derive(&verified, Uuid::nil).ok()?;
         (!key.text.starts_with("=once.")).then(|| format!("{}:{}", self.source.name, key.text))
@@ -213,7 +242,7 @@ impl Sample<'_> {
         });
         json!({
             "method": self.unsigned.method.as_str(),
-            "url": self.url.to_string(),
+            "url": signed.url.to_string(),
             "headers": headers.collect::<serde_json::Map<_, _>>(),
             "body": std::str::from_utf8(&signed.body).ok(),
             "event": event,

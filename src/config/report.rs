@@ -94,7 +94,7 @@ impl fmt::Display for Report {
 }
 
 fn server(server: &Server) -> Section {
-    let rows = vec![
+    let mut rows = vec![
         ("listen", json!(server.listen.to_string())),
         ("admin", json!(server.admin.to_string())),
         ("admin_token", json!(server.admin_token.is_some())),
@@ -115,6 +115,7 @@ fn server(server: &Server) -> Section {
         ("max_connections", json!(server.max_connections)),
         ("drain", length(server.drain)),
     ];
+    rows.extend(server.public_url.as_ref().map(|url| ("public_url", json!(url))));
     Section { name: vec!["server".to_owned()], rows }
 }
 
@@ -153,7 +154,10 @@ fn source(source: &Source) -> Section {
         OnMismatch::Refuse => "refuse",
         OnMismatch::Ignore => "ignore",
     };
-    let handshakes = source.handshakes.iter().map(|it| json!(format!("{} = {}", it.when, it.is)));
+    let handshakes = source.handshakes.iter().map(|it| match &it.is {
+        Some(word) => json!(format!("{} = {word}", it.when)),
+        None => json!(it.when.to_string()),
+    });
     let mut rows = vec![
         ("provider", json!(source.provider)),
         ("secrets", json!(source.secrets)),
@@ -186,14 +190,25 @@ fn verify(source: &Source) -> Section {
     let spec = &source.verify_spec;
     let mut rows = vec![("scheme", json!(spec.scheme.word()))];
     if !spec.is_open() {
-        rows.push(("header", json!(spec.header)));
+        match &spec.signature {
+            Some(place) => rows.push(("signature", json!(place))),
+            None if spec.scheme == verify::Scheme::Basic => {},
+            None => rows.push(("header", json!(spec.header))),
+        }
         if !spec.families.is_empty() {
             rows.push(("families", json!(spec.families)));
         }
-        if spec.scheme != verify::Scheme::Token {
+        if spec.signs() {
             rows.push(("signed", json!(spec.signed)));
         }
-        for (name, place) in [("id", &spec.id), ("timestamp", &spec.timestamp)] {
+        let places = [
+            ("or_signed", &spec.or_signed),
+            ("each", &spec.each),
+            ("id", &spec.id),
+            ("key_id", &spec.key_id),
+            ("timestamp", &spec.timestamp),
+        ];
+        for (name, place) in places {
             rows.extend(place.as_ref().map(|place| (name, json!(place))));
         }
         if spec.timestamp.is_some() {

@@ -12,6 +12,7 @@ use super::layers::Environment;
 use super::problem::{Wrong, wrong};
 use super::table::{Table, kind, unknown};
 use super::values::text;
+use crate::verify::Secret;
 
 /// The shortest secret of our own: `admin_token`, `sign_with`.
 pub(super) const MIN: usize = 16;
@@ -30,13 +31,14 @@ pub(super) struct Places<'a> {
     pub(super) folder: &'a Path,
 }
 
-/// Every secret of `key`: a list, or one alone. Each has at least `min` bytes.
+/// Every secret of `key`: a list, or one alone. Each has at least `min` bytes, and may have an
+/// `id` beside its place.
 pub(super) fn list(
     table: &mut Table<'_>,
     key: &'static str,
     min: usize,
     places: Places<'_>,
-) -> Vec<SecretSlice<u8>> {
+) -> Vec<Secret> {
     let items = match table.take(key) {
         None => Vec::new(),
         Some(Value::Array(_, items)) => items,
@@ -57,7 +59,7 @@ pub(super) fn single(
     places: Places<'_>,
 ) -> Option<SecretSlice<u8>> {
     let value = table.take(key)?;
-    one_of(table, key, &value, MIN, places)
+    one_of(table, key, &value, MIN, places).map(|secret| secret.value)
 }
 
 fn one_of(
@@ -66,8 +68,16 @@ fn one_of(
     value: &Value,
     min: usize,
     places: Places<'_>,
-) -> Option<SecretSlice<u8>> {
-    let secret = read(value, places).and_then(|secret| long_enough(secret, min));
+) -> Option<Secret> {
+    let id = |place: &mut Dict| place.remove("id").map(|id| text(&id).map(str::to_owned));
+    let secret = if let Value::Dict(_, place) = value {
+        let mut place = place.clone();
+        id(&mut place).transpose().and_then(|id| Ok((look_up(&place, places)?, id)))
+    } else {
+        literal(value).map(|secret| (secret, None))
+    };
+    let whole = |(secret, id)| Ok(Secret { value: long_enough(secret, min)?, id });
+    let secret = secret.and_then(whole);
     secret.map_err(|wrong| table.add(key, wrong)).ok()
 }
 
@@ -84,11 +94,11 @@ fn long_enough(secret: SecretSlice<u8>, min: usize) -> Result<SecretSlice<u8>, W
     }
 }
 
-fn read(value: &Value, places: Places<'_>) -> Result<SecretSlice<u8>, Wrong> {
+fn literal(value: &Value) -> Result<SecretSlice<u8>, Wrong> {
     match value {
         Value::String(_, literal) => Ok(literal.clone().into_bytes().into()),
-        Value::Dict(_, place) => look_up(place, places),
-        Value::Char(..)
+        Value::Dict(..)
+        | Value::Char(..)
         | Value::Bool(..)
         | Value::Num(..)
         | Value::Empty(..)

@@ -14,7 +14,9 @@ use super::problem::{Wrong, wrong};
 use super::secret::{self, Places};
 use super::table::Table;
 use super::tls;
-use super::values::{address, boolean, duration, listen, networks, size, text, whole, word};
+use super::values::{
+    address, boolean, duration, listen, networks, public_url, size, text, whole, word,
+};
 use super::{Listen, Log, LogFormat, Server, Storage};
 
 /// The shortest duration where zero makes no sense.
@@ -31,6 +33,7 @@ pub(super) fn server(mut table: Table<'_>, places: Places<'_>) -> Server {
         admin: table.read("admin", Listen::Tcp(default(8081)), listen(places.folder)),
         admin_token: secret::single(&mut table, "admin_token", places).map(Arc::new),
         admin_hosts: table.read("admin_hosts", Vec::new(), host_names),
+        public_url: table.find("public_url", public_url),
         tls: tls::section(&mut table, places),
         trusted_proxies: table.read("trusted_proxies", Vec::new(), networks),
         header_timeout: table.read(

@@ -8,12 +8,12 @@ use std::time::Duration;
 use figment::value::Value;
 use http::Uri;
 
-use super::Source;
 use super::problem::{Wrong, wrong};
-use super::secret::Places;
+use super::secret::{self, Places};
 use super::sections::{TICK, collide};
 use super::table::{Table, nearest};
 use super::values::{boolean, decimal, duration, hook_path, size, target, text, whole, word};
+use super::{Server, Source};
 use crate::preset::{self, Preset};
 use crate::record::{Mode, OnMismatch, OnUnknown, Policy, Retry};
 
@@ -49,11 +49,7 @@ impl Provider {
 }
 
 /// Every source, in order of their names.
-pub(super) fn all(
-    mut table: Table<'_>,
-    places: Places<'_>,
-    listen: SocketAddr,
-) -> Vec<Arc<Source>> {
+pub(super) fn all(mut table: Table<'_>, places: Places<'_>, server: &Server) -> Vec<Arc<Source>> {
     let mut sources = Vec::new();
     let mut paths = BTreeMap::new();
     let mut named = Vec::new();
@@ -74,7 +70,7 @@ pub(super) fn all(
         }
         let was = inner.peek("was").and_then(|was| names::was(was).ok()).unwrap_or_default();
         named.push((name.clone(), table.path(&name), was));
-        sources.extend(one(&name, inner, places, listen).map(Arc::new));
+        sources.extend(one(&name, inner, places, server).map(Arc::new));
     }
     names::settle(&named, table.findings());
     sources
@@ -86,7 +82,7 @@ fn hook(table: &Table<'_>, name: &str) -> String {
     set.map_or_else(|| format!("/hooks/{name}"), str::to_owned)
 }
 
-fn one(name: &str, mut table: Table<'_>, places: Places<'_>, listen: SocketAddr) -> Option<Source> {
+fn one(name: &str, mut table: Table<'_>, places: Places<'_>, server: &Server) -> Option<Source> {
     let (provider, provider_name) = provider(&mut table);
     let defaults = provider.defaults();
     let retries = table.find("retries", boolean);
@@ -97,7 +93,7 @@ fn one(name: &str, mut table: Table<'_>, places: Places<'_>, listen: SocketAddr)
     let mode = table.read("mode", usual, word(&[("proxy", Mode::Proxy), ("queue", Mode::Queue)]));
     let path = table.read("path", format!("/hooks/{name}"), hook_path);
     let target = table.need("target", "write the application's URL", |value| {
-        target(value).and_then(|target| not_ourselves(target, listen))
+        target(value).and_then(|target| not_ourselves(target, server.listen))
     });
     let max_body = table.read("max_body", defaults.max_body as u64, size(1..=MAX_BODY));
     let final_statuses = statuses(&mut table, mode);
@@ -105,7 +101,9 @@ fn one(name: &str, mut table: Table<'_>, places: Places<'_>, listen: SocketAddr)
     let wait = table.read("wait", defaults.wait, duration(Duration::ZERO..=DAY));
     let concurrency = table.read("concurrency", 16, whole(1..=10_000));
     let policy = policy(&mut table, mode, defaults.acknowledgement.status, defaults.ttl);
-    let identity = identity::read(&mut table, provider, places);
+    let url = server.public_url.as_ref().map(|url| format!("{url}{path}"));
+    let identity = identity::read(&mut table, provider, places, url.as_deref());
+    let verify_token = secret::single(&mut table, "verify_token", places);
     let signer = identity::signer(&mut table, places);
     let was = table.read("was", Vec::new(), names::was);
     table.finish();
@@ -125,6 +123,7 @@ fn one(name: &str, mut table: Table<'_>, places: Places<'_>, listen: SocketAddr)
         provider_retries,
         acknowledgement: defaults.acknowledgement.clone(),
         handshakes: &defaults.handshakes,
+        verify_token,
         sample: &defaults.sample,
         verify_spec: identity.verify_spec,
         verifier: identity.verifier,

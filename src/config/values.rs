@@ -205,6 +205,14 @@ pub(super) fn target(value: &Value) -> Result<Uri, Wrong> {
     Err(wrong(cause, ""))
 }
 
+/// The beginning of the URL that providers call, without a slash at its end.
+pub(super) fn public_url(value: &Value) -> Result<String, Wrong> {
+    let uri = target(value)?;
+    let path = uri.path().trim_end_matches('/');
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    Ok(format!("{}://{authority}{path}", uri.scheme_str().unwrap_or_default()))
+}
+
 /// A duration as the settings write it.
 pub fn write_duration(length: Duration) -> String {
     write(u64::try_from(length.as_millis()).unwrap_or(u64::MAX), &DURATION_UNITS, "s")

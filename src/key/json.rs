@@ -16,7 +16,7 @@ pub const MAX_DEPTH: usize = 128;
 
 /// A value that can be part of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Scalar<'a> {
+pub(crate) enum Scalar<'a> {
     /// A string, decoded.
     Text(Cow<'a, str>),
     /// A number, `true` or `false`, as written.
@@ -25,14 +25,20 @@ pub(super) enum Scalar<'a> {
 
 /// The scalar at `path` in `body`. Every key that equals a step of the path, compared after
 /// decoding, must be alone in its object.
-pub(super) fn find<'a>(body: &'a [u8], path: &[String]) -> Result<Scalar<'a>, Unkeyed> {
+pub(crate) fn find<'a>(body: &'a [u8], path: &[String]) -> Result<Scalar<'a>, Unkeyed> {
+    find_any(body, path)?.ok_or(Unkeyed::NotScalar)
+}
+
+/// The same, with nothing for `null`.
+pub(crate) fn find_any<'a>(body: &'a [u8], path: &[String]) -> Result<Option<Scalar<'a>>, Unkeyed> {
     let mut scanner = Scanner::new(body)?;
     scanner.value(Some(path), 0)?;
     scanner.end()?;
     match scanner.found {
         None => Err(Unkeyed::Missing),
         Some(Found::Other | Found::Elements(_)) => Err(Unkeyed::NotScalar),
-        Some(Found::Scalar(scalar)) => Ok(scalar),
+        Some(Found::Null) => Ok(None),
+        Some(Found::Scalar(scalar)) => Ok(Some(scalar)),
     }
 }
 
@@ -40,6 +46,7 @@ enum Found<'a> {
     Scalar(Scalar<'a>),
     /// Of an array, if they are wanted.
     Elements(Vec<&'a [u8]>),
+    Null,
     Other,
 }
 
@@ -70,7 +77,7 @@ impl<'a> Scanner<'a> {
         self.end()?;
         match self.found {
             None => Err(Unkeyed::Missing),
-            Some(Found::Scalar(_) | Found::Other) => Err(Unkeyed::NotArray),
+            Some(Found::Scalar(_) | Found::Null | Found::Other) => Err(Unkeyed::NotArray),
             Some(Found::Elements(elements)) => Ok(elements),
         }
     }
@@ -98,7 +105,7 @@ impl<'a> Scanner<'a> {
                 }
             },
             Some(b'"') => Found::Scalar(Scalar::Text(self.string(here)?)),
-            Some(b'n') => self.word("null").map(|_null| Found::Other)?,
+            Some(b'n') => self.word("null").map(|_null| Found::Null)?,
             Some(b't') => Found::Scalar(Scalar::Token(self.word("true")?)),
             Some(b'f') => Found::Scalar(Scalar::Token(self.word("false")?)),
             _ => Found::Scalar(Scalar::Token(self.number()?)),

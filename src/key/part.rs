@@ -6,11 +6,12 @@ use data_encoding::HEXUPPER;
 use http::{HeaderMap, HeaderName};
 
 use super::Unkeyed;
+use super::form::field;
 use super::json::{self, Scalar};
 use crate::verify::{Delivery, SpecError, Verified};
 
 /// What is wrong with text that is not an RFC 6901 pointer to something in a body.
-pub(super) const NO_POINTER: &str = "which is no JSON pointer (/a/0, with ~0 for ~ and ~1 for /)";
+pub(crate) const NO_POINTER: &str = "which is no JSON pointer (/a/0, with ~0 for ~ and ~1 for /)";
 
 /// One part of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +102,7 @@ impl Part {
 }
 
 /// The steps of an RFC 6901 pointer.
-pub(super) fn pointer(text: &str) -> Option<Vec<String>> {
+pub(crate) fn pointer(text: &str) -> Option<Vec<String>> {
     let steps = text.strip_prefix('/')?.split('/');
     steps
         .map(|step| {
@@ -120,50 +121,6 @@ fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a str, Unke
             std::str::from_utf8(value.as_bytes()).map_err(|_not_utf8| Unkeyed::Broken)
         },
     }
-}
-
-/// The value of `name` in `application/x-www-form-urlencoded` bytes. Other fields may be in
-/// any character set (windows-1252 is still met); this one must be UTF-8.
-fn field(encoded: &[u8], name: &str) -> Result<String, Unkeyed> {
-    let mut found = None;
-    for pair in encoded.split(|byte| *byte == b'&') {
-        let mut halves = pair.splitn(2, |byte| *byte == b'=');
-        let key = unescape(halves.next().unwrap_or_default());
-        if key.as_deref() == Some(name.as_bytes())
-            && found.replace(halves.next().unwrap_or_default()).is_some()
-        {
-            return Err(Unkeyed::Repeated);
-        }
-    }
-    let value = unescape(found.ok_or(Unkeyed::Missing)?).ok_or(Unkeyed::Broken)?;
-    String::from_utf8(value.into_owned()).map_err(|_not_utf8| Unkeyed::Broken)
-}
-
-/// Decodes `+` and `%41`; nothing if a `%` has no two hex digits after it.
-fn unescape(text: &[u8]) -> Option<Cow<'_, [u8]>> {
-    if !text.iter().any(|byte| matches!(byte, b'+' | b'%')) {
-        return Some(Cow::Borrowed(text));
-    }
-    let mut plain = Vec::with_capacity(text.len());
-    let mut bytes = text.iter();
-    while let Some(byte) = bytes.next() {
-        plain.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                match (bytes.next().copied().and_then(digit), bytes.next().copied().and_then(digit))
-                {
-                    (Some(high), Some(low)) => high << 4 | low,
-                    _ => return None,
-                }
-            },
-            other => *other,
-        });
-    }
-    Some(Cow::Owned(plain))
-}
-
-fn digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 /// Percent-encodes `text` but for `A-Z a-z 0-9 - . _ ~`.

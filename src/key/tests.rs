@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::*;
 use crate::time::Millis;
-use crate::verify::{self, Delivery, Scheme, Verifier};
+use crate::verify::{self, Delivery, Scheme, Secret, Verifier};
 
 mod canonical;
 mod corpus;
@@ -33,7 +33,7 @@ fn with(mut delivery: Delivery, headers: &[(&str, &[u8])]) -> Delivery {
 
 fn verified(delivery: Delivery) -> Verified {
     let open = verify::Spec::new(Scheme::None, "");
-    Verifier::new(&open, Vec::new()).unwrap().check(delivery, Millis(0)).unwrap()
+    Verifier::new(&open, Vec::<Secret>::new()).unwrap().check(delivery, Millis(0)).unwrap()
 }
 
 /// The key's text, or why there is none, where nothing falls back.

@@ -1,7 +1,7 @@
 //! Reading a scheme's headers: which set of them, and the signatures in the one that has them.
 
-use data_encoding::{BASE64, HEXLOWER, HEXUPPER};
-use http::{HeaderMap, HeaderName};
+use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::spec::{Encoding, Layout, Spec, SpecError};
 use super::{MAX_CANDIDATES, MAX_HEADER, Rejection};
@@ -11,16 +11,19 @@ use super::{MAX_CANDIDATES, MAX_HEADER, Rejection};
 pub(super) struct Family {
     /// What `*` stands for, where the scheme has several sets.
     pub(super) star: Option<String>,
-    pub(super) signature: HeaderName,
+    /// The headers that have signatures: one, or where they are numbered each that may be there.
+    pub(super) signature: Vec<HeaderName>,
+    /// Whether it may be sent several times.
+    repeats: bool,
     pub(super) timestamp: Option<HeaderName>,
     pub(super) id: Option<HeaderName>,
 }
 
 /// What a request sent of one family.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Sent<'a> {
     pub(super) family: Option<&'a str>,
-    pub(super) signature: &'a str,
+    pub(super) signatures: Vec<&'a str>,
     pub(super) timestamp: Option<&'a str>,
     pub(super) id: Option<&'a str>,
 }
@@ -32,15 +35,27 @@ impl Family {
         if starred == spec.families.is_empty() {
             return Err(SpecError::new("families", "and a `*` in `header` need each other"));
         }
+        if spec.signature.is_some() && !spec.header.is_empty() {
+            return Err(SpecError::new("signature", "takes the place of `header`: remove one"));
+        }
         let no_place = || SpecError::new("id", "must be \"header:NAME\"");
         let family = |star: &str| {
             let stamp = spec.timestamp.as_deref().and_then(|place| place.strip_prefix("header:"));
             let id = spec.id.as_deref().map(|place| place.strip_prefix("header:"));
             let id = id.map(|name| name.ok_or_else(no_place)).transpose()?;
             let named = |field, text: &str| name(field, &text.replace('*', star));
+            let numbered =
+                |number: usize| named("header", &spec.header.replace('#', &number.to_string()));
             Ok(Self {
                 star: Some(star.to_owned()).filter(|_| starred),
-                signature: named("header", &spec.header)?,
+                signature: match &spec.signature {
+                    Some(_in_the_body) => Vec::new(),
+                    None if spec.header.contains('#') => {
+                        (1..=MAX_CANDIDATES).map(numbered).collect::<Result<_, _>>()?
+                    },
+                    None => vec![named("header", &spec.header)?],
+                },
+                repeats: spec.repeats,
                 timestamp: stamp.map(|text| named("timestamp", text)).transpose()?,
                 id: id.map(|text| named("id", text)).transpose()?,
             })
@@ -54,7 +69,7 @@ impl Family {
 
     /// The names of the family's headers.
     pub(super) fn names(&self) -> impl Iterator<Item = &HeaderName> {
-        [Some(&self.signature), self.timestamp.as_ref(), self.id.as_ref()].into_iter().flatten()
+        self.signature.iter().chain(&self.timestamp).chain(&self.id)
     }
 
     /// The first family that was sent in full.
@@ -75,14 +90,29 @@ impl Family {
             None => Ok(Some(None)),
             Some(name) => read(headers, name).map(|value| value.map(Some)),
         };
-        let signature = read(headers, &self.signature)?;
+        let signatures = self.signatures(headers)?;
         let (timestamp, id) = (wanted(&self.timestamp)?, wanted(&self.id)?);
-        Ok(match (signature, timestamp, id) {
-            (Some(signature), Some(timestamp), Some(id)) => {
-                Some(Sent { family: self.star.as_deref(), signature, timestamp, id })
+        let complete = self.signature.is_empty() || !signatures.is_empty();
+        Ok(match (timestamp, id) {
+            (Some(timestamp), Some(id)) if complete => {
+                Some(Sent { family: self.star.as_deref(), signatures, timestamp, id })
             },
             _ => None,
         })
+    }
+
+    fn signatures<'a>(&'a self, headers: &'a HeaderMap) -> Result<Vec<&'a str>, Rejection> {
+        let mut found = Vec::with_capacity(1);
+        for name in &self.signature {
+            if self.repeats {
+                for value in headers.get_all(name) {
+                    found.extend(text(value)?);
+                }
+            } else {
+                found.extend(read(headers, name)?);
+            }
+        }
+        if found.len() > MAX_CANDIDATES { Err(Rejection::TooLarge) } else { Ok(found) }
     }
 }
 
@@ -106,6 +136,11 @@ pub(super) fn read<'a>(
     if values.next().is_some() {
         return Err(Rejection::Repeated);
     }
+    text(value)
+}
+
+/// A header's value, if it is not empty.
+fn text(value: &HeaderValue) -> Result<Option<&str>, Rejection> {
     if value.len() > MAX_HEADER {
         return Err(Rejection::TooLarge);
     }
@@ -123,8 +158,8 @@ pub(super) struct Form {
     /// The key of `pairs` that has the timestamp.
     pub(super) stamp: Option<String>,
     encoding: Encoding,
-    /// The length of a signature in bytes.
-    length: usize,
+    /// The length of a signature in bytes, if the scheme has one.
+    length: Option<usize>,
 }
 
 /// What a signature header says.
@@ -132,32 +167,44 @@ pub(super) struct Form {
 pub(super) struct Claimed<'a> {
     pub(super) timestamp: Option<&'a str>,
     /// At least one, each of the full length.
-    pub(super) candidates: Vec<Vec<u8>>,
+    pub(super) candidates: Vec<Candidate<'a>>,
+}
+
+/// A signature that may be right.
+#[derive(Debug)]
+pub(super) struct Candidate<'a> {
+    /// The id of the key that made it, where the layout has that.
+    pub(super) key_id: Option<&'a str>,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl Form {
     /// The form of `spec`, whose signatures have `length` bytes.
-    pub(super) fn of(spec: &Spec, length: usize) -> Result<Self, SpecError> {
+    pub(super) fn of(spec: &Spec, length: Option<usize>) -> Result<Self, SpecError> {
         let wrong = |field, problem: &str| Err(SpecError::new(field, problem));
-        let plain = spec.layout == Layout::Plain;
-        if plain != spec.version.is_empty() {
+        let versioned = matches!(spec.layout, Layout::Pairs | Layout::Versioned);
+        if versioned == spec.version.is_empty() {
             return wrong(
                 "version",
                 "is needed with the layouts `pairs` and `versioned`, and only there",
             );
         }
-        if !plain && !spec.prefix.is_empty() {
+        if spec.layout != Layout::Plain && !spec.prefix.is_empty() {
             return wrong("prefix", "goes with the layout `plain` only");
         }
+        let several = spec.repeats || spec.header.contains('#');
+        if several && spec.layout != Layout::Plain {
+            return wrong("layout", "must be `plain` where there are several headers");
+        }
         let stamp = match spec.timestamp.as_deref().map(|place| place.split_once(':')) {
-            None | Some(Some(("header", _))) => None,
+            None | Some(Some(("header" | "json" | "form", _))) => None,
             Some(Some(("key", key))) if spec.layout == Layout::Pairs && key != spec.version => {
                 Some(key.to_owned())
             },
             _ => {
                 return wrong(
                     "timestamp",
-                    "must be \"header:NAME\", or \"key:NAME\" with the layout `pairs`",
+                    "must be \"header:NAME\", \"json:/pointer\", \"form:NAME\", or \"key:NAME\" with the layout `pairs`",
                 );
             },
         };
@@ -172,12 +219,15 @@ impl Form {
         })
     }
 
-    /// Reads the value of a signature header.
-    pub(super) fn read<'a>(&self, value: &'a str) -> Result<Claimed<'a>, Rejection> {
-        let (texts, timestamp) = match self.layout {
+    /// Reads the values of the signature's headers, or of the field that it is in: one, but where
+    /// the layout is plain.
+    pub(super) fn read<'a>(&self, values: &[&'a str]) -> Result<Claimed<'a>, Rejection> {
+        let value = values.first().copied().unwrap_or_default();
+        let (texts, timestamp): (Vec<(Option<&str>, &str)>, _) = match self.layout {
             Layout::Plain => {
-                let text = value.strip_prefix(self.prefix.as_str()).ok_or(Rejection::Malformed)?;
-                (vec![text], None)
+                let text = |value: &&'a str| value.strip_prefix(self.prefix.as_str());
+                let texts: Vec<_> = values.iter().filter_map(text).map(|it| (None, it)).collect();
+                (texts, None)
             },
             Layout::Pairs => {
                 let items = || value.split(self.separator).filter_map(|item| item.split_once('='));
@@ -187,8 +237,17 @@ impl Form {
                 let items = value.split(' ').filter_map(|item| item.split_once(','));
                 (texts(items, &self.version)?, None)
             },
+            Layout::Piped => {
+                let items = value.split('&').filter_map(|item| item.split_once('|'));
+                let texts: Vec<_> = items.map(|(id, text)| (Some(id), text)).collect();
+                (texts, None)
+            },
         };
-        let candidates: Vec<_> = texts.into_iter().filter_map(|text| self.decode(text)).collect();
+        if texts.len() > MAX_CANDIDATES {
+            return Err(Rejection::TooLarge);
+        }
+        let candidate = |(key_id, text)| Some(Candidate { key_id, bytes: self.decode(text)? });
+        let candidates: Vec<_> = texts.into_iter().filter_map(candidate).collect();
         if candidates.is_empty() {
             return Err(Rejection::Malformed);
         }
@@ -210,20 +269,21 @@ impl Form {
 
     /// The bytes of a signature, if they are written and as long as they must be.
     fn decode(&self, text: &str) -> Option<Vec<u8>> {
-        let encoding = match self.encoding {
-            Encoding::Hex => HEXLOWER,
-            Encoding::HexUpper => HEXUPPER,
-            Encoding::Base64 => BASE64,
-        };
-        encoding.decode(text.as_bytes()).ok().filter(|bytes| bytes.len() == self.length)
+        let fits = |bytes: &Vec<u8>| self.length.is_none_or(|length| bytes.len() == length);
+        self.alphabet().decode(text.as_bytes()).ok().filter(fits)
     }
 
     /// Writes `signature` as [`Form::decode`] reads it.
     pub(super) fn encode(&self, signature: &[u8]) -> String {
+        self.alphabet().encode(signature)
+    }
+
+    fn alphabet(&self) -> data_encoding::Encoding {
         match self.encoding {
-            Encoding::Hex => HEXLOWER.encode(signature),
-            Encoding::HexUpper => HEXUPPER.encode(signature),
-            Encoding::Base64 => BASE64.encode(signature),
+            Encoding::Hex => HEXLOWER,
+            Encoding::HexUpper => HEXUPPER,
+            Encoding::Base64 => BASE64,
+            Encoding::Base64url => BASE64URL_NOPAD,
         }
     }
 }
@@ -232,15 +292,11 @@ impl Form {
 fn texts<'a>(
     items: impl Iterator<Item = (&'a str, &'a str)>,
     version: &str,
-) -> Result<Vec<&'a str>, Rejection> {
+) -> Result<Vec<(Option<&'a str>, &'a str)>, Rejection> {
     let texts: Vec<_> = items
         .filter(|(key, _)| *key == version)
-        .map(|(_, text)| text)
+        .map(|(_, text)| (None, text))
         .take(MAX_CANDIDATES + 1)
         .collect();
-    match texts.len() {
-        0 => Err(Rejection::Unsupported),
-        1..=MAX_CANDIDATES => Ok(texts),
-        _ => Err(Rejection::TooLarge),
-    }
+    if texts.is_empty() { Err(Rejection::Unsupported) } else { Ok(texts) }
 }

@@ -20,9 +20,17 @@ use crate::time::{self, Millis};
 pub struct Spec {
     /// The algorithm; nothing in a request can choose another.
     pub scheme: Scheme,
-    /// The header that carries the signature; `*` stands for the family.
+    /// The header that carries the signature; `*` stands for the family, `#` for a number from
+    /// 1 to 16.
     #[serde(default)]
     pub header: String,
+    /// Where the signature is if it is in no header: `json:/pointer`, `form:NAME`; a token also
+    /// `query:NAME`.
+    #[serde(default)]
+    pub signature: Option<String>,
+    /// Whether the header may be sent several times, with a signature each.
+    #[serde(default)]
+    pub repeats: bool,
     /// What `*` stands for in the names of headers, in order of preference.
     #[serde(default)]
     pub families: Vec<String>,
@@ -41,10 +49,16 @@ pub struct Spec {
     /// What a `plain` signature begins with, such as `sha256=`.
     #[serde(default)]
     pub prefix: String,
-    /// What is signed: text with `{body}`, `{timestamp}`, `{id}`, `{header:NAME}`.
+    /// What is signed: text with `{body}`, `{timestamp}`, `{id}`, `{header:NAME}`, `{method}`,
+    /// `{url}`, `{json:/pointer}`, `{form:NAME}`, `{query:NAME}`. `{json?:..}` is empty where
+    /// nothing is there, `{json*:..}` also may contain the text beside it. `{twilio}` stands alone.
     #[serde(default = "body")]
     pub signed: String,
-    /// Where the timestamp is: `header:NAME`, or `key:NAME` of `pairs`.
+    /// A second message that is as good.
+    #[serde(default)]
+    pub or_signed: Option<String>,
+    /// Where the timestamp is: `header:NAME`, `key:NAME` of `pairs`, `json:/pointer` or
+    /// `form:NAME`.
     #[serde(default)]
     pub timestamp: Option<String>,
     /// How it is written.
@@ -53,6 +67,14 @@ pub struct Spec {
     /// Where the signed id is: `header:NAME`.
     #[serde(default)]
     pub id: Option<String>,
+    /// Where the id of the key that signed is: `header:NAME`. Secrets with another id are not
+    /// tried.
+    #[serde(default)]
+    pub key_id: Option<String>,
+    /// A JSON pointer to an array whose elements are signed each by itself: what is read from
+    /// JSON is then read from the element, and `{body}` is the element. All of them must pass.
+    #[serde(default)]
+    pub each: Option<String>,
     /// How far the timestamp may be from now, either way; `5m` unless stated.
     #[serde(default, deserialize_with = "time::deserialize_duration")]
     pub tolerance: Option<Duration>,
@@ -88,6 +110,8 @@ impl Spec {
         Self {
             scheme,
             header: header.to_owned(),
+            signature: None,
+            repeats: false,
             families: Vec::new(),
             layout: Layout::default(),
             version: String::new(),
@@ -95,9 +119,12 @@ impl Spec {
             encoding: Encoding::default(),
             prefix: String::new(),
             signed: body(),
+            or_signed: None,
             timestamp: None,
             timestamp_format: Stamp::default(),
             id: None,
+            key_id: None,
+            each: None,
             tolerance: None,
             secret_format: SecretFormat::default(),
             secret_prefix: String::new(),
@@ -112,7 +139,23 @@ impl Spec {
 
     /// Whether anything is signed.
     pub fn signs(&self) -> bool {
-        self.scheme.hmac().is_some()
+        !matches!(self.scheme, Scheme::Token | Scheme::Basic | Scheme::None)
+    }
+
+    /// Whether a message names `piece`, without its braces.
+    fn names(&self, piece: &str) -> bool {
+        self.signed.to_ascii_lowercase().contains(&format!("{{{piece}}}").to_ascii_lowercase())
+    }
+
+    /// Whether the signature covers the URL that was called, which `public_url` begins.
+    pub fn signs_url(&self) -> bool {
+        self.names("url") || self.names("twilio")
+    }
+
+    /// Whether the signature covers the whole body. Where it does not, whoever holds one signed
+    /// request can change the rest.
+    pub fn covers_body(&self) -> bool {
+        self.signs() && (self.names("body") || self.names("twilio"))
     }
 
     /// Whether the signature covers this part of a key. Where it does not, whoever holds one
@@ -121,13 +164,19 @@ impl Spec {
         let same = |place: &Option<String>| {
             place.as_deref().is_some_and(|place| place.eq_ignore_ascii_case(part))
         };
-        let placeholder = format!("{{{part}}}").to_ascii_lowercase();
-        // The body is always signed, and so is what a scheme reads beside it.
+        let (kind, at) = part.split_once(':').unwrap_or_default();
+        let named = || ["", "?", "*"].iter().any(|mark| self.names(&format!("{kind}{mark}:{at}")));
         self.signs()
-            && (!part.starts_with("query:") && !part.starts_with("header:")
-                || same(&self.id)
+            && (same(&self.id)
                 || same(&self.timestamp)
-                || self.signed.to_ascii_lowercase().contains(&placeholder))
+                || named()
+                || match kind {
+                    "json" | "form" => self.covers_body(),
+                    "query" => self.signs_url(),
+                    "header" => false,
+                    // What a scheme reads beside the body is signed.
+                    _ => true,
+                })
     }
 
     /// How the timestamp is written, if there is one to be written otherwise.
@@ -162,31 +211,66 @@ pub enum Scheme {
     HmacSha1,
     /// `hmac-sha512`.
     HmacSha512,
-    /// `token`: a header has the secret itself, and nothing is signed.
+    /// `ed25519`: the secret is the provider's public key.
+    Ed25519,
+    /// `ecdsa-p256-sha256`: the secret is the provider's public key.
+    EcdsaP256Sha256,
+    /// `rsa-sha256`, PKCS#1 v1.5: the secret is the provider's public key.
+    RsaSha256,
+    /// `token`: the request has the secret itself, and nothing is signed.
     Token,
+    /// `basic`: the secret is a user and a password, and nothing is signed.
+    Basic,
     /// `none`: everything passes.
     None,
 }
 
 impl Scheme {
+    /// Every scheme.
+    pub const ALL: [Self; 9] = [
+        Self::HmacSha256,
+        Self::HmacSha1,
+        Self::HmacSha512,
+        Self::Ed25519,
+        Self::EcdsaP256Sha256,
+        Self::RsaSha256,
+        Self::Token,
+        Self::Basic,
+        Self::None,
+    ];
+
     /// The word in settings.
     pub fn word(self) -> &'static str {
         match self {
             Self::HmacSha256 => "hmac-sha256",
             Self::HmacSha1 => "hmac-sha1",
             Self::HmacSha512 => "hmac-sha512",
+            Self::Ed25519 => "ed25519",
+            Self::EcdsaP256Sha256 => "ecdsa-p256-sha256",
+            Self::RsaSha256 => "rsa-sha256",
             Self::Token => "token",
+            Self::Basic => "basic",
             Self::None => "none",
         }
     }
 
-    /// The keyed hash; nothing where nothing is signed.
+    /// Whether the secret is a public key: who has it can check, and cannot sign.
+    pub fn is_asymmetric(self) -> bool {
+        matches!(self, Self::Ed25519 | Self::EcdsaP256Sha256 | Self::RsaSha256)
+    }
+
+    /// The keyed hash; nothing for the other schemes.
     pub(super) fn hmac(self) -> Option<hmac::Algorithm> {
         match self {
             Self::HmacSha256 => Some(hmac::HMAC_SHA256),
             Self::HmacSha1 => Some(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY),
             Self::HmacSha512 => Some(hmac::HMAC_SHA512),
-            Self::Token | Self::None => None,
+            Self::Ed25519
+            | Self::EcdsaP256Sha256
+            | Self::RsaSha256
+            | Self::Token
+            | Self::Basic
+            | Self::None => None,
         }
     }
 }
@@ -195,18 +279,10 @@ impl TryFrom<String> for Scheme {
     type Error = String;
 
     fn try_from(word: String) -> Result<Self, String> {
-        let have = "hmac-sha256, hmac-sha1, hmac-sha512, token and none";
-        match word.as_str() {
-            "hmac-sha256" => Ok(Self::HmacSha256),
-            "hmac-sha1" => Ok(Self::HmacSha1),
-            "hmac-sha512" => Ok(Self::HmacSha512),
-            "token" => Ok(Self::Token),
-            "none" => Ok(Self::None),
-            "ed25519" | "ecdsa-p256-sha256" | "rsa-sha256" | "basic" => {
-                Err(format!("scheme \"{word}\" is not in this version, which has {have}"))
-            },
-            _ => Err(format!("unknown scheme \"{word}\": there are {have}")),
-        }
+        Self::ALL.into_iter().find(|scheme| scheme.word() == word).ok_or_else(|| {
+            let known: Vec<_> = Self::ALL.iter().map(|scheme| scheme.word()).collect();
+            format!("unknown scheme \"{word}\": there are {}", known.join(", "))
+        })
     }
 }
 
@@ -221,6 +297,8 @@ pub enum Layout {
     Pairs,
     /// `v1,<signature> v1a,<signature>`: Standard Webhooks. Unknown versions are ignored.
     Versioned,
+    /// `<key's id>|<signature>&<key's id>|<signature>`: Braintree.
+    Piped,
 }
 
 /// How a timestamp is written.
@@ -299,6 +377,8 @@ pub enum Encoding {
     HexUpper,
     /// The standard alphabet, with padding.
     Base64,
+    /// The alphabet for URLs, without padding.
+    Base64url,
 }
 
 /// How a configured secret is written.
@@ -312,6 +392,12 @@ pub enum SecretFormat {
     Base64,
     /// Either case.
     Hex,
+    /// The bytes of its Unicode normal form NFKD: `EasyPost`.
+    Nfkd,
+    /// Its bytes with `&amp;`, `&lt;`, `&gt;`, `&quot;` and `&#039;` decoded: `WooCommerce`.
+    Html,
+    /// The SHA-1 of its bytes: Braintree.
+    Sha1,
 }
 
 /// Why a spec or its secrets cannot be used. Never shows a secret.

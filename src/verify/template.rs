@@ -1,22 +1,44 @@
 //! What a scheme signs: `{id}.{timestamp}.{body}` and its kin.
 
+use std::borrow::Cow;
+
 use http::HeaderName;
 
 use super::headers::{name, read};
+use super::place::{Place, Request};
 use super::spec::{Spec, SpecError};
-use super::{Delivery, Rejection};
+use super::{Rejection, twilio};
+
+/// What was signed, piece by piece: they are not copied together, since one is the body.
+pub(super) type Message<'a> = Vec<Cow<'a, [u8]>>;
 
 /// A parsed `signed` setting.
 #[derive(Clone, Debug)]
-pub(super) struct Template(Vec<Piece>);
+pub(super) enum Template {
+    Pieces(Vec<Piece>),
+    Twilio,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
+pub(super) enum Piece {
     Literal(String),
     Body,
     Timestamp,
     Id,
+    Method,
+    Url,
     Header(HeaderName),
+    Field(Field),
+}
+
+/// A piece that is read from the body or the query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Field {
+    place: Place,
+    /// Empty where it is missing.
+    optional: bool,
+    /// May contain the text beside it.
+    loose: bool,
 }
 
 /// What a request says of itself beside its body.
@@ -26,110 +48,228 @@ pub(super) struct Stamped<'a> {
     pub(super) id: Option<&'a str>,
 }
 
+const PIECES: &str = "{body}, {timestamp}, {id}, {method}, {url}, {header:NAME}, {json:/pointer}, {form:NAME}, {query:NAME}";
+
 impl Template {
-    /// Parses `spec.signed`; what the spec reads must be signed, and what it signs must be read.
-    pub(super) fn parse(spec: &Spec) -> Result<Self, SpecError> {
-        let wrong = |problem: String| SpecError::new("signed", problem);
-        let mut pieces = Vec::new();
-        let mut rest = spec.signed.as_str();
-        while let Some((literal, after)) = rest.split_once('{') {
-            let (word, after) =
-                after.split_once('}').ok_or_else(|| wrong("has a { without a }".to_owned()))?;
-            if !literal.is_empty() {
-                pieces.push(Piece::Literal(literal.to_owned()));
-            }
-            pieces.push(match word {
-                "body" => Piece::Body,
-                "timestamp" => Piece::Timestamp,
-                "id" => Piece::Id,
-                _ => match word.strip_prefix("header:") {
-                    Some(header) => Piece::Header(name("signed", header)?),
-                    None => return Err(wrong(format!("has {{{word}}}, which is none of {{body}}, {{timestamp}}, {{id}}, {{header:NAME}}"))),
-                },
-            });
-            rest = after;
-        }
-        if !rest.is_empty() {
-            pieces.push(Piece::Literal(rest.to_owned()));
-        }
-        let template = Self(pieces);
-        template.sound(spec)?;
-        Ok(template)
+    /// Parses `spec.signed` and `spec.or_signed`; what the spec reads must be signed, and what it
+    /// signs must be read.
+    pub(super) fn parse(spec: &Spec) -> Result<Vec<Self>, SpecError> {
+        let or_signed = spec.or_signed.as_deref().map(|text| ("or_signed", text));
+        let texts = [Some(("signed", spec.signed.as_str())), or_signed];
+        texts
+            .into_iter()
+            .flatten()
+            .map(|(field, text)| {
+                if text == "{twilio}" {
+                    return Ok(Self::Twilio);
+                }
+                let pieces = pieces(field, text)?;
+                sound(field, &pieces, spec)?;
+                Ok(Self::Pieces(pieces))
+            })
+            .collect()
     }
 
     /// The headers that are signed.
     pub(super) fn headers(&self) -> impl Iterator<Item = &HeaderName> {
-        self.0.iter().filter_map(|piece| match piece {
+        let pieces = match self {
+            Self::Pieces(pieces) => pieces.as_slice(),
+            Self::Twilio => &[],
+        };
+        pieces.iter().filter_map(|piece| match piece {
             Piece::Header(name) => Some(name),
-            Piece::Literal(_) | Piece::Body | Piece::Timestamp | Piece::Id => None,
+            Piece::Literal(_)
+            | Piece::Body
+            | Piece::Timestamp
+            | Piece::Id
+            | Piece::Method
+            | Piece::Url
+            | Piece::Field(_) => None,
         })
     }
 
-    fn sound(&self, spec: &Spec) -> Result<(), SpecError> {
-        let wrong = |field, problem: &str| Err(SpecError::new(field, problem));
-        let has = |piece| self.0.contains(&piece);
-        if !has(Piece::Body) {
-            return wrong(
-                "signed",
-                "must have {body}: a signature that does not cover it protects nothing",
-            );
-        }
-        match (has(Piece::Timestamp), spec.timestamp.is_some()) {
-            (true, false) => return wrong("timestamp", "must say where {timestamp} is"),
-            (false, true) => {
-                return wrong("timestamp", "is not signed: add {timestamp} to `signed`");
-            },
-            _ => {},
-        }
-        match (has(Piece::Id), spec.id.is_some()) {
-            (true, false) => return wrong("id", "must say where {id} is"),
-            (false, true) => return wrong("id", "is not signed: add {id} to `signed`"),
-            _ => {},
-        }
-        let run_on = self.0.windows(2).any(|pair| {
-            matches!(pair, [Piece::Id | Piece::Header(_), next] if !matches!(next, Piece::Literal(_)))
-        });
-        if run_on {
-            return wrong(
-                "signed",
-                "needs text after {id} and {header:NAME}, or their end could be moved",
-            );
-        }
-        Ok(())
-    }
-
-    /// The message, piece by piece. A free value must not contain the text that ends it: else
-    /// two different requests would have one message.
+    /// The messages that may have been signed; `url` is what the provider calls.
     pub(super) fn fill<'a>(
         &'a self,
         stamped: &Stamped<'a>,
-        delivery: &'a Delivery,
-    ) -> Result<Vec<&'a [u8]>, Rejection> {
-        let ends = self.0.iter().skip(1).map(Some).chain([None]);
-        let mut message = Vec::with_capacity(self.0.len());
-        for (piece, end) in self.0.iter().zip(ends) {
-            let free = match piece {
-                Piece::Literal(text) => {
-                    message.push(text.as_bytes());
-                    continue;
-                },
-                Piece::Body => {
-                    message.push(delivery.body.as_ref());
-                    continue;
-                },
-                Piece::Timestamp => {
-                    message.push(stamped.timestamp.ok_or(Rejection::Missing)?.as_bytes());
-                    continue;
-                },
-                Piece::Id => stamped.id,
-                Piece::Header(name) => read(&delivery.headers, name)?,
-            };
-            let free = free.ok_or(Rejection::Missing)?;
-            if matches!(end, Some(Piece::Literal(end)) if free.contains(end.as_str())) {
-                return Err(Rejection::Malformed);
-            }
-            message.push(free.as_bytes());
+        url: &str,
+        request: Request<'a>,
+    ) -> Result<Vec<Message<'a>>, Rejection> {
+        match self {
+            Self::Pieces(pieces) => Ok(vec![fill(pieces, stamped, url, request)?]),
+            Self::Twilio => twilio::messages(&called(url, request), request),
         }
-        Ok(message)
+    }
+}
+
+fn pieces(field: &'static str, text: &str) -> Result<Vec<Piece>, SpecError> {
+    let wrong = |problem: String| SpecError::new(field, problem);
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some((literal, after)) = rest.split_once('{') {
+        let (word, after) =
+            after.split_once('}').ok_or_else(|| wrong("has a { without a }".to_owned()))?;
+        if !literal.is_empty() {
+            pieces.push(Piece::Literal(literal.to_owned()));
+        }
+        pieces.push(match word {
+            "body" => Piece::Body,
+            "timestamp" => Piece::Timestamp,
+            "id" => Piece::Id,
+            "method" => Piece::Method,
+            "url" => Piece::Url,
+            "twilio" => return Err(wrong("has {twilio}, which stands alone".to_owned())),
+            _ => match word.split_once(':') {
+                Some(("header", header)) => Piece::Header(name(field, header)?),
+                Some((kind, at)) if !at.is_empty() => Piece::Field(Field {
+                    place: Place::parse(
+                        field,
+                        &format!("{}:{at}", kind.trim_end_matches(['?', '*'])),
+                    )?,
+                    optional: kind.ends_with(['?', '*']),
+                    loose: kind.ends_with('*'),
+                }),
+                _ => return Err(wrong(format!("has {{{word}}}, which is none of {PIECES}"))),
+            },
+        });
+        rest = after;
+    }
+    if !rest.is_empty() {
+        pieces.push(Piece::Literal(rest.to_owned()));
+    }
+    Ok(pieces)
+}
+
+fn sound(field: &'static str, pieces: &[Piece], spec: &Spec) -> Result<(), SpecError> {
+    let wrong = |field, problem: &str| Err(SpecError::new(field, problem));
+    let has = |piece| pieces.contains(&piece);
+    let fields = || pieces.iter().filter_map(Piece::field);
+    if !has(Piece::Body) && !fields().any(|field| field.place.is_of_the_body()) {
+        return wrong(
+            field,
+            "must have {body}: a signature that does not cover it protects nothing",
+        );
+    }
+    // A timestamp in the body is signed with it.
+    let within = spec.timestamp.as_deref().is_some_and(in_body) && has(Piece::Body);
+    match (has(Piece::Timestamp), spec.timestamp.is_some()) {
+        (true, false) => return wrong("timestamp", "must say where {timestamp} is"),
+        (false, true) if !within => {
+            return wrong("timestamp", "is not signed: add {timestamp} to `signed`");
+        },
+        _ => {},
+    }
+    match (has(Piece::Id), spec.id.is_some()) {
+        (true, false) => return wrong("id", "must say where {id} is"),
+        (false, true) => return wrong("id", "is not signed: add {id} to `signed`"),
+        _ => {},
+    }
+    let free = |piece: &Piece| matches!(piece, Piece::Id | Piece::Header(_) | Piece::Field(_));
+    let run_on = pieces.windows(2).any(
+        |pair| matches!(pair, [first, next] if free(first) && !matches!(next, Piece::Literal(_))),
+    );
+    if run_on {
+        return wrong(
+            field,
+            "needs text after {id}, {header:NAME} and what is read from the body, or their end could be moved",
+        );
+    }
+    if fields().filter(|field| field.loose).count() > 1 {
+        return wrong(field, "has more than one {json*:..}: where one ends could not be told");
+    }
+    Ok(())
+}
+
+/// Whether a place is in the body.
+pub(super) fn in_body(place: &str) -> bool {
+    place.starts_with("json:") || place.starts_with("form:")
+}
+
+impl Piece {
+    fn field(&self) -> Option<&Field> {
+        match self {
+            Self::Field(field) => Some(field),
+            Self::Literal(_)
+            | Self::Body
+            | Self::Timestamp
+            | Self::Id
+            | Self::Method
+            | Self::Url
+            | Self::Header(_) => None,
+        }
+    }
+}
+
+/// The URL that was called: as we know it, with the query that came.
+fn called(url: &str, request: Request<'_>) -> String {
+    let query = request.delivery.query.as_ref().map(|query| format!("?{query}"));
+    format!("{url}{}", query.unwrap_or_default())
+}
+
+/// The message. A free value must not contain the text that ends it, nor where one has no end
+/// of its own the text that begins it: else two different requests would have one message.
+fn fill<'a>(
+    pieces: &'a [Piece],
+    stamped: &Stamped<'a>,
+    url: &str,
+    request: Request<'a>,
+) -> Result<Message<'a>, Rejection> {
+    let one_is_loose = pieces.iter().filter_map(Piece::field).any(|field| field.loose);
+    let mut message = Vec::with_capacity(pieces.len());
+    for (at, piece) in pieces.iter().enumerate() {
+        let (before, after) = (at.checked_sub(1).and_then(|at| pieces.get(at)), pieces.get(at + 1));
+        let contains = |text: &str, beside: Option<&Piece>| matches!(beside, Some(Piece::Literal(beside)) if text.contains(beside.as_str()));
+        let bounded = |text: &str| {
+            let moved = contains(text, after) || one_is_loose && contains(text, before);
+            if moved { Err(Rejection::Malformed) } else { Ok(()) }
+        };
+        let borrowed = |text: &'a str| -> Result<Cow<'a, [u8]>, Rejection> {
+            bounded(text).map(|()| Cow::Borrowed(text.as_bytes()))
+        };
+        message.push(match piece {
+            Piece::Literal(text) => Cow::Borrowed(text.as_bytes()),
+            Piece::Body => Cow::Borrowed(request.body),
+            Piece::Timestamp => {
+                Cow::Borrowed(stamped.timestamp.ok_or(Rejection::Missing)?.as_bytes())
+            },
+            Piece::Method => Cow::Borrowed(request.delivery.method.as_str().as_bytes()),
+            // Where the query ends and what follows it begins could not be told.
+            Piece::Url if request.delivery.query.is_some() && !literal(after) => {
+                return Err(Rejection::Malformed);
+            },
+            Piece::Url => Cow::Owned(called(url, request).into_bytes()),
+            Piece::Id => borrowed(stamped.id.ok_or(Rejection::Missing)?)?,
+            Piece::Header(name) => {
+                borrowed(read(&request.delivery.headers, name)?.ok_or(Rejection::Missing)?)?
+            },
+            Piece::Field(field) => field.fill(request, bounded)?,
+        });
+    }
+    Ok(message)
+}
+
+/// Whether a piece is text, or the end.
+fn literal(piece: Option<&Piece>) -> bool {
+    matches!(piece, None | Some(Piece::Literal(_)))
+}
+
+impl Field {
+    fn fill<'a>(
+        &self,
+        request: Request<'a>,
+        bounded: impl Fn(&str) -> Result<(), Rejection>,
+    ) -> Result<Cow<'a, [u8]>, Rejection> {
+        let text = match self.place.find(request)? {
+            Some(text) => text,
+            None if self.optional => Cow::Borrowed(""),
+            None => return Err(Rejection::Missing),
+        };
+        if !self.loose {
+            bounded(&text)?;
+        }
+        Ok(match text {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        })
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use http::HeaderValue;
+use secrecy::SecretSlice;
 use serde::Deserialize;
 
 use super::*;

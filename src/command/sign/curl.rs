@@ -2,18 +2,16 @@
 
 use std::path::Path;
 
-use http::Uri;
-
 use super::super::failure::Failure;
 use super::Signed;
 
 /// `curl ..`, with the body from `file` if it is there.
-pub(super) fn command(url: &Uri, signed: &Signed, file: Option<&Path>) -> Result<String, Failure> {
+pub(super) fn command(signed: &Signed, file: Option<&Path>) -> Result<String, Failure> {
     let no_text = |what: &str| {
         Failure::new(format!("{what} is not text, which a command line cannot have"))
             .mend("write the body to a file and name that, or use --send")
     };
-    let mut lines = vec![format!("curl -i {}", quoted(&url.to_string()))];
+    let mut lines = vec![format!("curl -i {}", quoted(&signed.url.to_string()))];
     for (name, value) in &signed.headers {
         let value = value.to_str().map_err(|_binary| no_text("a header"))?;
         // curl leaves a header without a value out, unless it ends so.

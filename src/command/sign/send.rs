@@ -93,9 +93,9 @@ fn peer(sample: &Sample<'_>) -> Result<Peer, Failure> {
 }
 
 fn request(sample: &Sample<'_>, signed: Signed) -> Result<Request<Full<bytes::Bytes>>, Failure> {
-    let target = sample.url.path_and_query().map_or("/", |target| target.as_str());
+    let target = signed.url.path_and_query().map_or("/", |target| target.as_str());
     let host = sample.url.authority().map_or("", |authority| authority.as_str());
-    let request = Request::post(target).body(Full::new(signed.body));
+    let request = Request::post(target).body(Full::new(signed.body.clone()));
     let mut request = request.map_err(Failure::new)?;
     *request.headers_mut() = signed.headers;
     if !request.headers().contains_key(HOST) {

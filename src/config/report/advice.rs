@@ -6,7 +6,7 @@ use crate::config::{Config, Source, Tls};
 use crate::key::Fallback;
 use crate::preset;
 use crate::record::Mode;
-use crate::verify::{Scheme, Spec};
+use crate::verify::Spec;
 
 /// What works as it is set, but is likely not meant.
 pub(super) fn warnings(config: &Config) -> Vec<String> {
@@ -95,18 +95,24 @@ fn unsigned(source: &Source) -> Vec<String> {
     if spec.is_open() {
         return Vec::new();
     }
-    if spec.scheme == Scheme::Token {
-        let why = "the token signs nothing: whoever saw one request can make any other";
-        return vec![why.to_owned()];
+    if !spec.signs() {
+        let word = spec.scheme.word();
+        return vec![format!(
+            "scheme \"{word}\" signs nothing: whoever saw one request can make any other"
+        )];
+    }
+    let mut told = Vec::new();
+    if !spec.covers_body() {
+        let signed = &spec.signed;
+        told.push(format!("the signature covers {signed} alone: whoever holds one signed request can change the rest of its body"));
     }
     let within = match spec.timestamp {
         Some(_) => format!(", for {}", write_duration(spec.tolerance.unwrap_or(Spec::TOLERANCE))),
         None => String::new(),
     };
     let parts = key_spec.parts.iter().filter(|part| !spec.covers(part));
-    parts
-        .map(|part| {
-            format!("the key is read from {part}, which is not signed: whoever holds one signed request can send it again under another id{within}")
-        })
-        .collect()
+    told.extend(parts.map(|part| {
+        format!("the key is read from {part}, which is not signed: whoever holds one signed request can send it again under another id{within}")
+    }));
+    told
 }

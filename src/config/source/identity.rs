@@ -2,7 +2,6 @@
 
 use figment::error::Kind;
 use figment::value::{Dict, Tag, Value};
-use secrecy::SecretSlice;
 use serde::de::DeserializeOwned;
 
 use super::Provider;
@@ -11,7 +10,7 @@ use crate::config::secret::{self, Places};
 use crate::config::table::{Table, unknown};
 use crate::key::{self, Rule};
 use crate::preset;
-use crate::verify::{self, SpecError, Verifier};
+use crate::verify::{self, Secret, SpecError, Verifier};
 
 /// What tells a source's deliveries from forgeries, and its events from each other.
 #[derive(Debug)]
@@ -27,6 +26,7 @@ pub(super) fn read(
     table: &mut Table<'_>,
     provider: Provider,
     places: Places<'_>,
+    url: Option<&str>,
 ) -> Option<Identity> {
     let given = table.has("secrets");
     // The verifier counts decoded bytes; here is only what no spec may go below.
@@ -42,6 +42,11 @@ pub(super) fn read(
     let verify_spec = verify_spec(table, provider)?;
     let count = secrets.len();
     let verifier = verifier(table, &verify_spec, secrets, given);
+    if verify_spec.signs_url() && url.is_none() {
+        let cause = "signs the URL that it calls, which is not known here";
+        let mend = "set server.public_url, such as \"https://shop.example\"";
+        table.add("provider", wrong(cause, mend));
+    }
     let key_spec = key_spec?.if_whole()?;
     if key_spec.parts.iter().any(|part| part.starts_with("header:") && part.contains('*'))
         && verify_spec.families.is_empty()
@@ -50,7 +55,8 @@ pub(super) fn read(
         table.add("key.parts", wrong(cause, "write the header's name"));
     }
     let key = Rule::new(&key_spec).ok()?;
-    Some(Identity { verify_spec, verifier: verifier?, secrets: count, key_spec, key })
+    let verifier = verifier?.at(url.unwrap_or_default());
+    Some(Identity { verify_spec, verifier, secrets: count, key_spec, key })
 }
 
 /// The signer of attempts: Standard Webhooks, whatever the provider's own scheme is.
@@ -65,7 +71,7 @@ pub(super) fn signer(table: &mut Table<'_>, places: Places<'_>) -> Option<Verifi
 fn verifier(
     table: &Table<'_>,
     spec: &verify::Spec,
-    secrets: Vec<SecretSlice<u8>>,
+    secrets: Vec<Secret>,
     given: bool,
 ) -> Option<Verifier> {
     let mistakes = Verifier::mistakes(spec);

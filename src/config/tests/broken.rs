@@ -13,7 +13,7 @@ listn = "127.0.0.1:1"
 admin = "0.0.0.0:8080"
 max_connections = 0
 idle_timeout = 30
-public_url = "https://shop.example"
+public_url = "shop.example"
 [storge]
 path = "x"
 [storage]
@@ -56,7 +56,7 @@ fn every_mistake_is_told_at_once_with_its_line() {
     config.toml:4: server.admin: is the address of server.listen; the admin listener is yours alone: give it its own port
     config.toml:5: server.max_connections: must be a whole number from 1 to 1000000, not 0
     config.toml:6: server.idle_timeout: 30 is not a duration; write an integer and ms, s, m, h or d, such as "30s"
-    config.toml:7: server.public_url: is not in this version; remove it
+    config.toml:7: server.public_url: must be an absolute URL that begins with http:// or https://
     config.toml:8: storge: is not a setting; did you mean `storage`?
     config.toml:11: storage.cache: "lots" is not a size; write an integer and KiB, MiB or GiB, such as "1MiB"
     config.toml:12: storage.path: is empty; write the path of a file
@@ -96,7 +96,7 @@ provider = "custom"
 secrets = ["do_not_show_0123456789"]
 target = "http://127.0.0.1:5000"
 [sources.b.verify]
-scheme = "ed25519"
+scheme = "hmac-md5"
 headr = "X-Signature"
 encoding = "base46"
 [sources.b.key]
@@ -121,9 +121,9 @@ scheme = "hmac-sha256"
     insta::assert_snapshot!(problems(text, &[]), @r#"
     config.toml:2: sources.a.key: is missing: provider "custom" needs it, with parts; add [sources.a.key]
     config.toml:2: sources.a.verify: is missing: provider "custom" needs it, with scheme and header; add [sources.a.verify]
-    config.toml:11: sources.b.verify.scheme: scheme "ed25519" is not in this version, which has hmac-sha256, hmac-sha1, hmac-sha512, token and none
+    config.toml:11: sources.b.verify.scheme: unknown scheme "hmac-md5": there are hmac-sha256, hmac-sha1, hmac-sha512, ed25519, ecdsa-p256-sha256, rsa-sha256, token, basic, none
     config.toml:12: sources.b.verify.headr: is not a setting; did you mean `header`?
-    config.toml:13: sources.b.verify.encoding: "base46" is not one of hex, hex-upper, base64
+    config.toml:13: sources.b.verify.encoding: "base46" is not one of hex, hex-upper, base64, base64url
     config.toml:15: sources.b.key.parts: has "cookie:id", which is none of header:NAME, json:/pointer, form:NAME, query:NAME, signed:id
     config.toml:16: sources.b.key.fallback: unknown fallback "colesce": there are body, canonical, reject, none and coalesce
     config.toml:19: sources.c.secrets: scheme "none" checks no secret; remove them, or name the scheme

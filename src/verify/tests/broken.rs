@@ -1,5 +1,7 @@
 //! Every way to break a signed request.
 
+use aws_lc_rs::hmac;
+
 use super::*;
 
 const NOW: u64 = 1_492_774_577;

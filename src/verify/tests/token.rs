@@ -1,5 +1,7 @@
 //! A header that has the secret itself, and timestamps that are not plain seconds.
 
+use aws_lc_rs::hmac;
+
 use super::*;
 
 const SECRET: &str = "glpat-0123456789abcdef";

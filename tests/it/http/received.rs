@@ -196,7 +196,9 @@ fn our_signature_verifies_with_either_secret_and_replaces_the_providers() {
                     headers: headers.clone(),
                     body: got.body.clone().into(),
                 };
-                let secret = secret.as_bytes().to_vec().into();
+                let secret = oncegate::verify::Secret::from(secrecy::SecretSlice::from(
+                    secret.as_bytes().to_vec(),
+                ));
                 let verifier = Verifier::new(spec, vec![secret]).unwrap();
                 let verified = verifier.check(delivery, clock::wall()).unwrap();
                 assert_eq!(verified.signed_id(), Some("signs:msg_1"));
