@@ -17,7 +17,7 @@ mod sample;
 #[cfg(test)]
 mod tests;
 
-pub use handshake::{Asked, Greeting, Handshake, WrongToken, greet, may_greet};
+pub use handshake::{Asked, Asking, Greeting, Handshake, Shape, WrongToken, greet, may_greet};
 pub use sample::Sample;
 
 /// What a copy is answered when there is no recorded answer.
@@ -49,6 +49,19 @@ pub struct Preset {
     pub handshakes: Vec<Handshake>,
     /// Whether it sends again what was not answered 2xx.
     pub retries: bool,
+    /// Whether the body of the application's answer matters to it.
+    #[serde(default)]
+    pub answers: bool,
+    /// Where a time or a version is that says which of two events is newer, as a part of a key
+    /// is written.
+    #[serde(default)]
+    pub order_hint: Option<String>,
+    /// TMP
+    #[serde(default)]
+    pub batch: Option<toml::Value>,
+    /// TMP
+    #[serde(default)]
+    pub replay_guard: Option<String>,
     /// Proxy, or queue where the provider never retries.
     #[serde(deserialize_with = "mode")]
     pub mode: Mode,
@@ -141,39 +154,68 @@ pub fn all() -> &'static [Preset] {
     &PRESETS
 }
 
-const FILES: [&str; 32] = [
+const FILES: [&str; 61] = [
     include_str!("presets/adyen-platform.toml"),
+    include_str!("presets/adyen-standard.toml"),
     include_str!("presets/aftership.toml"),
+    include_str!("presets/auth0.toml"),
     include_str!("presets/bigcommerce.toml"),
     include_str!("presets/bitbucket.toml"),
+    include_str!("presets/braintree.toml"),
     include_str!("presets/cal-com.toml"),
     include_str!("presets/calendly.toml"),
     include_str!("presets/checkout-com.toml"),
     include_str!("presets/clerk.toml"),
+    include_str!("presets/cloudevents.toml"),
+    include_str!("presets/cloudevents-binary.toml"),
     include_str!("presets/coinbase-commerce.toml"),
+    include_str!("presets/discord-events.toml"),
+    include_str!("presets/discord-interactions.toml"),
+    include_str!("presets/docusign.toml"),
+    include_str!("presets/dropbox.toml"),
+    include_str!("presets/easypost.toml"),
     include_str!("presets/github.toml"),
     include_str!("presets/gitlab.toml"),
     include_str!("presets/gitlab-signed.toml"),
+    include_str!("presets/gocardless.toml"),
+    include_str!("presets/hubspot.toml"),
     include_str!("presets/intercom.toml"),
     include_str!("presets/klarna.toml"),
     include_str!("presets/lemon-squeezy.toml"),
+    include_str!("presets/linear.toml"),
+    include_str!("presets/mailgun.toml"),
+    include_str!("presets/meta.toml"),
+    include_str!("presets/microsoft-graph.toml"),
+    include_str!("presets/mollie.toml"),
     include_str!("presets/mollie-next.toml"),
+    include_str!("presets/okta.toml"),
     include_str!("presets/paddle.toml"),
     include_str!("presets/pagerduty.toml"),
+    include_str!("presets/postmark.toml"),
+    include_str!("presets/quickbooks.toml"),
     include_str!("presets/razorpay.toml"),
     include_str!("presets/resend.toml"),
     include_str!("presets/segment.toml"),
     include_str!("presets/sendcloud.toml"),
+    include_str!("presets/sendgrid.toml"),
     include_str!("presets/sentry.toml"),
     include_str!("presets/shippo.toml"),
+    include_str!("presets/shipstation.toml"),
     include_str!("presets/shopify.toml"),
     include_str!("presets/slack.toml"),
+    include_str!("presets/square.toml"),
     include_str!("presets/standard-webhooks.toml"),
+    include_str!("presets/standard-webhooks-v1a.toml"),
     include_str!("presets/stripe.toml"),
     include_str!("presets/svix.toml"),
+    include_str!("presets/twilio.toml"),
     include_str!("presets/typeform.toml"),
     include_str!("presets/vercel.toml"),
+    include_str!("presets/wise.toml"),
+    include_str!("presets/woocommerce.toml"),
+    include_str!("presets/xero.toml"),
     include_str!("presets/zendesk.toml"),
+    include_str!("presets/zoom.toml"),
 ];
 
 /// A file that cannot be read is left out; a test sees to it that none is.
@@ -190,6 +232,10 @@ static CUSTOM: LazyLock<Preset> = LazyLock::new(|| Preset {
     acknowledgement: Acknowledgement { status: 200, body: String::new() },
     handshakes: Vec::new(),
     retries: true,
+    answers: false,
+    order_hint: None,
+    batch: None,
+    replay_guard: None,
     mode: Mode::Proxy,
     wait: Duration::from_secs(4),
     ttl: Duration::from_hours(35 * 24),

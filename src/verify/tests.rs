@@ -14,6 +14,7 @@ mod broken;
 mod signing;
 mod specs;
 mod token;
+mod wider;
 
 /// One published request.
 #[derive(Clone, Debug, Deserialize)]
@@ -22,7 +23,14 @@ struct Vector {
     /// When it was signed, in Unix seconds.
     #[serde(default)]
     at: Option<u64>,
+    #[serde(default)]
     secret: String,
+    /// In its place, where the provider signs with a private key.
+    #[serde(default)]
+    public_key: Option<String>,
+    /// What was called, with its query, where that is signed.
+    #[serde(default)]
+    url: Option<String>,
     body: String,
     headers: BTreeMap<String, String>,
 }
@@ -80,7 +88,17 @@ impl Vector {
     fn delivery(&self) -> Delivery {
         let headers: Vec<_> =
             self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        with(delivery(&self.body), &headers)
+        let mut delivery = with(delivery(&self.body), &headers);
+        let query = self.url.as_ref().and_then(|url| url.split_once('?'));
+        delivery.query = query.map(|(_, query)| query.to_owned());
+        delivery
+    }
+
+    /// The verifier of `spec` that the vector is for.
+    fn verifier(&self, spec: &Spec) -> Verifier {
+        let secret = self.public_key.as_ref().unwrap_or(&self.secret);
+        let url = self.url.as_deref().unwrap_or_default();
+        verifier(spec, &[secret]).at(url.split('?').next().unwrap())
     }
 
     /// The vector with one header replaced.
@@ -175,12 +193,14 @@ fn vectors_pass_under_the_preset_of_their_provider() {
         seen.push(vector.provider.clone());
         // Published secrets are short now and then.
         let spec = Spec { secret_min: 1, ..preset.verify.clone() };
-        let verifier = verifier(&spec, &[&vector.secret]);
+        let verifier = vector.verifier(&spec);
         let now = vector.at.unwrap_or_default();
         assert_eq!(verdict(&verifier, vector.delivery(), now), Ok(()), "{vector:?}");
-        let mut other = vector.delivery();
-        other.body = Bytes::from_static(b"other");
-        assert_eq!(verdict(&verifier, other, now), Err(Rejection::Wrong), "{vector:?}");
+        for body in ["other", "", "{}", "[]"] {
+            let mut other = vector.delivery();
+            other.body = Bytes::from_static(body.as_bytes());
+            assert!(verdict(&verifier, other, now).is_err(), "{vector:?}");
+        }
         let of_scheme: Vec<_> = verifier.headers().cloned().collect();
         for name in vector.headers.keys().filter(|name| of_scheme.contains(&name.parse().unwrap()))
         {

@@ -89,7 +89,9 @@ impl Token {
             },
             Some(place) => match Place::parse("signature", place)? {
                 Place::Header(name) => Ok(Carrier::Header(name)),
-                place => Ok(Carrier::Field(place)),
+                place @ (Place::Json(_) | Place::Form(_) | Place::Query(_)) => {
+                    Ok(Carrier::Field(place))
+                },
             },
             None => name("header", &spec.header).map(Carrier::Header),
         }
