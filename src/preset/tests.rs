@@ -5,7 +5,7 @@ use secrecy::SecretSlice;
 use super::*;
 use crate::key::Rule;
 use crate::time::Millis;
-use crate::verify::{Private, Scheme, Secret, Verifier};
+use crate::verify::{Private, Rejection, Scheme, Secret, Verifier};
 
 mod handshakes;
 
@@ -82,6 +82,60 @@ fn every_preset_verifies_the_sample_it_signs_and_keys_it() {
         let other = verified(preset, preset.sample.delivery("sample-2").unwrap());
         let same = preset.key.parts == ["signed:id"];
         assert_eq!(key(preset, &other) == text, same, "{name}: only a signed id is the signer's");
+    }
+}
+
+/// Why `delivery` does not pass.
+fn verdict(verifier: &Verifier, delivery: verify::Delivery) -> Option<Rejection> {
+    verifier.check(delivery, Millis(0)).err()
+}
+
+#[test]
+fn every_preset_refuses_what_lacks_has_empty_or_doubles_a_header_of_its_scheme() {
+    for preset in all() {
+        let (name, verifier) = (&preset.name, verifier(preset));
+        let mut sent = preset.sample.delivery("sample-1").unwrap();
+        verifier.sign(&mut sent, "sample-1", Millis(0)).unwrap();
+        let there: Vec<_> =
+            verifier.headers().filter(|name| sent.headers.contains_key(*name)).cloned().collect();
+        assert!(!there.is_empty() || preset.verify.header.is_empty(), "{name}");
+        for header in there {
+            let mut lacking = sent.clone();
+            let value = lacking.headers.remove(&header).unwrap();
+            assert_eq!(verdict(&verifier, lacking.clone()), Some(Rejection::Missing), "{name}");
+            lacking.headers.insert(&header, "".parse().unwrap());
+            assert_eq!(verdict(&verifier, lacking), Some(Rejection::Missing), "{name}");
+            let mut doubled = sent.clone();
+            doubled.headers.append(&header, value);
+            let twice = verdict(&verifier, doubled);
+            let of_many = header.as_str().eq_ignore_ascii_case(&preset.verify.header);
+            let allowed = preset.verify.repeats && of_many;
+            assert_eq!(twice, (!allowed).then_some(Rejection::Repeated), "{name}: {header}");
+        }
+    }
+}
+
+#[test]
+fn every_preset_takes_the_old_secret_beside_the_new_and_no_other() {
+    const NEW: &[u8] = b"99aa11def547aaa06c910c43932b1eb0c71fc68d9d0c0575";
+    for preset in all().iter().filter(|preset| !preset.verify.scheme.is_asymmetric()) {
+        let (name, spec) = (&preset.name, &preset.verify);
+        if spec.is_open() {
+            continue;
+        }
+        let of = |secrets: &[&[u8]]| {
+            let secrets: Vec<_> =
+                secrets.iter().map(|secret| SecretSlice::from(secret.to_vec())).collect();
+            Verifier::new(spec, secrets).unwrap().at("https://shop.example/hooks/x")
+        };
+        let (old, new): (&[u8], &[u8]) = match spec.scheme {
+            Scheme::Basic => (b"shop:correct horse battery", b"shop:another horse battery"),
+            _ => (SECRET, NEW),
+        };
+        let mut sent = preset.sample.delivery("sample-1").unwrap();
+        of(&[old]).sign(&mut sent, "sample-1", Millis(0)).unwrap();
+        assert_eq!(verdict(&of(&[new, old]), sent.clone()), None, "{name}");
+        assert_eq!(verdict(&of(&[new]), sent), Some(Rejection::Wrong), "{name}");
     }
 }
 

@@ -1,14 +1,17 @@
 //! Presets from end to end: what each provider sends, how often it reaches the application, and
 //! that a handshake reaches nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use oncegate::clock::{self, Clock};
 use oncegate::config::{Config, Environment};
+use oncegate::key::Fallback;
 use oncegate::preset;
 use oncegate::record::Mode;
 use oncegate::store::{Medium, RedbStore, Store as _};
-use oncegate::verify::{Delivery, Scheme};
+use oncegate::verify::{Delivery, Private, Scheme};
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{at_once, count};
 use crate::harness::{App, Gateway, Request, Step, run};
@@ -33,7 +36,10 @@ fn sample(gateway: &Gateway, name: &str, id: &str, change: impl FnOnce(&mut Deli
     for (name, value) in &delivery.headers {
         request = request.header(name.as_str(), value.to_str().unwrap());
     }
-    request
+    match &delivery.query {
+        Some(query) => request.query(query),
+        None => request,
+    }
 }
 
 fn header(delivery: &mut Delivery, name: &'static str, value: &str) {
@@ -247,33 +253,107 @@ fn a_body_that_is_written_otherwise_in_a_retry_is_the_same_event_where_that_is_a
     });
 }
 
+/// A source of every preset, and the private keys of those whose secret is a public one.
+fn all_of_them(app: &App) -> (String, BTreeMap<String, SecretString>) {
+    let (mut sources, mut keys) = (String::new(), BTreeMap::new());
+    for preset in preset::all() {
+        let (name, spec) = (&preset.name, &preset.verify);
+        let secret = match spec.scheme {
+            Scheme::None => String::new(),
+            Scheme::Basic => "shop:correct-horse-battery".to_owned(),
+            scheme if scheme.is_asymmetric() => {
+                let (private, pem) = Private::generate(scheme).unwrap();
+                keys.insert(name.clone(), pem);
+                private.public(spec).unwrap()
+            },
+            _ => SECRET.to_owned(),
+        };
+        let source = settings(name, name, app, "");
+        let secrets = format!("secrets = [\"{SECRET}\"]\n");
+        assert!(source.contains(&secrets));
+        let theirs = if secret.is_empty() { secret } else { format!("secrets = [\"{secret}\"]\n") };
+        sources += &source.replace(&secrets, &theirs);
+    }
+    (sources, keys)
+}
+
 #[test]
 fn every_preset_takes_an_event_once_its_retry_as_a_copy_and_no_forgery() {
     run(async {
         let app = App::always(Step::says(200, "fine")).await;
-        let sources: Vec<_> =
-            preset::all().iter().map(|it| settings(&it.name, &it.name, &app, "")).collect();
-        let gateway = Gateway::start(&sources.concat()).await;
+        let (sources, keys) = all_of_them(&app);
+        let public_url = "public_url = \"https://shop.example\"";
+        let gateway = Gateway::start_with(public_url, &sources, |source| {
+            if let Some(pem) = keys.get(&source.name) {
+                let scheme = source.verify_spec.scheme;
+                let private = Private::from_pem(scheme, pem.expose_secret()).unwrap();
+                source.verifier = source.verifier.clone().holding(private);
+            }
+        })
+        .await;
+        let mut runs = 0;
         for preset in preset::all() {
             let name = &preset.name;
+            let signal = preset.key.fallback == Fallback::Coalesce && preset.key.parts.is_empty();
+            let (outcome, status) = match preset.mode {
+                Mode::Proxy => ("processed", 200),
+                Mode::Queue => ("queued", preset.acknowledgement.status),
+            };
             let event = || sample(&gateway, name, "sample-1", |_| {});
-            let first = if preset.mode == Mode::Proxy { "processed" } else { "queued" };
-            assert_eq!(event().send().await.told(), (200, first), "{name}");
-            // Signed anew, as of now.
-            assert_eq!(event().send().await.told(), (200, "duplicate"), "{name}");
-            let other = sample(&gateway, name, "sample-2", |_| {});
-            assert_eq!(other.send().await.told(), (200, first), "{name}: another event");
-            if preset.verify.scheme == Scheme::Token {
-                let mut forged = gateway.request(name, "{}");
-                forged = forged.header(&preset.verify.header, &"x".repeat(SECRET.len()));
-                assert_eq!(forged.send().await.told(), (401, "rejected"), "{name}");
-            } else {
-                let forged = event().tampered("{\"forged\": true}");
-                assert_eq!(forged.send().await.told(), (401, "rejected"), "{name}");
+            assert_eq!(event().send().await.told(), (status, outcome), "{name}");
+            // Signed anew, as of now. Of a signal each run is an event.
+            if !signal {
+                assert_eq!(event().send().await.told(), (status, "duplicate"), "{name}");
             }
+            let other = sample(&gateway, name, "sample-2", |_| {});
+            assert_eq!(other.send().await.told(), (status, outcome), "{name}: another event");
+            runs += 2;
+            if preset.verify.scheme == Scheme::None {
+                continue;
+            }
+            let forged = if preset.verify.signs() {
+                event().tampered("{\"forged\": true}")
+            } else {
+                gateway.request(name, "{}")
+            };
+            assert_eq!(forged.send().await.told(), (401, "rejected"), "{name}");
         }
-        assert_eq!(app.until(2 * preset::all().len()).await.len(), 2 * preset::all().len());
+        assert_eq!(app.until(runs).await.len(), runs);
         gateway.finish().await;
+    });
+}
+
+/// Bodies of a provider that are no event reach nothing; a method that nobody asks by is none.
+#[test]
+fn a_handshake_by_get_is_answered_and_any_other_request_by_get_is_not() {
+    run(async {
+        let app = App::always(Step::says(200, "fine")).await;
+        let sources = settings("meta", "meta", &app, "verify_token = \"our-own-word-to-them\"")
+            + &settings("dropbox", "dropbox", &app, "")
+            + &settings("stripe", "stripe", &app, "");
+        let gateway = Gateway::start(&sources).await;
+        let get = |name: &str, query: &str| {
+            let mut request = gateway.request(name, "").query(query);
+            request.method = "GET";
+            request
+        };
+        let answer = get("dropbox", "challenge=a%2Bb").send().await;
+        assert_eq!((answer.told(), answer.text()), ((200, "handshake"), "a+b"));
+        assert_eq!(answer.header("content-type"), Some("text/plain"));
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        let subscribe = "hub.mode=subscribe&hub.challenge=115&hub.verify_token=";
+        let right = get("meta", &format!("{subscribe}our-own-word-to-them")).send().await;
+        assert_eq!((right.told(), right.text()), ((200, "handshake"), "115"));
+        let wrong = get("meta", &format!("{subscribe}another")).send().await;
+        assert_eq!(wrong.told(), (401, "rejected"));
+        assert!(!wrong.text().contains("115"));
+        assert_eq!(get("meta", "hub.mode=unsubscribe").send().await.told(), (405, "method"));
+        assert_eq!(get("stripe", "challenge=a").send().await.told(), (405, "method"));
+        let mut options = gateway.request("dropbox", "").query("challenge=a");
+        options.method = "OPTIONS";
+        assert_eq!(options.send().await.told(), (405, "method"));
+        assert!(app.got().is_empty());
+        assert_eq!(events(gateway).await, 0);
     });
 }
 
