@@ -104,6 +104,7 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .route("/api/v1/events/{source}/{key}", get(story::story))
         .route("/api/v1/events/{source}/{key}/redeliver", post(act::redeliver))
         .route("/api/v1/events/{source}/{key}/settle", post(act::settle))
+        .route("/api/v1/events/{source}/{key}/admit", post(act::admit))
         .route("/api/v1/events/{source}/{key}/forget", post(act::forget))
         .route("/api/v1/sources", get(sources::list))
         .route("/api/v1/sources/{source}/rejections", get(sources::rejections))

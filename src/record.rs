@@ -6,14 +6,14 @@
 //!
 //! ```text
 //! (none) | Open --copy, proxy--> InFlight{token}          the event is written with the claim
-//! (none) | Open --copy, queue--> Queued{due: now}, owed
+//! (none) | Open --copy, queue or owed--> Queued{due: now}, owed
 //! Queued --take: due, a slot free--> InFlight
 //! InFlight --success--> Done     InFlight --final--> Done | owed: Dead
 //! InFlight --failed--> Open      | owed: Queued{due}, or Dead when the budget is spent
 //! InFlight --unknown--> as failed, or Held where `on_unknown = "hold"`; flagged from then on
 //! Dead --copy--> Queued, a budget of one
 //! redeliver: Open | Queued | Held | Dead | Done (forced) -> Queued, owed, a fresh budget
-//! settle:    Held -> Done | Queued        forget: all but InFlight -> (none)
+//! settle:    Held -> Done | Queued    admit: Done -> Open    forget: all but InFlight -> (none)
 //! sweep:     Done and Open after `ttl`, Dead after `dead_ttl` -> (none)
 //! ```
 //!
@@ -100,7 +100,7 @@ pub struct Body {
 /// Where an event stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaRead, SchemaWrite)]
 pub enum State {
-    /// Attempted without success; the provider's next copy attempts again.
+    /// Attempted without success, or admitted again; the provider's next copy is attempted.
     Open,
     /// An attempt is open, owned by the process that drew `boot`.
     InFlight {

@@ -1,5 +1,5 @@
-//! What an operator does: redeliver, settle, forget, compact. Each leaves a line in the log
-//! that says who did it.
+//! What an operator does: redeliver, settle, admit, forget, compact. Each leaves a line in the
+//! log that says who did it.
 
 use std::sync::Arc;
 
@@ -38,6 +38,13 @@ enum As {
     Queued,
 }
 
+/// The body of admit.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Noted {
+    note: String,
+}
+
 /// The body of compact: nothing to say.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -66,6 +73,15 @@ pub(super) async fn settle(
         As::Queued => Act::SettleQueued,
     };
     operate(&admin, caller, &event, act, &note).await
+}
+
+pub(super) async fn admit(
+    State(admin): State<Arc<Admin>>,
+    Extension(caller): Extension<Caller>,
+    Names(event): Named,
+    Asked(Noted { note }): Asked<Noted>,
+) -> Told {
+    operate(&admin, caller, &event, Act::Admit, &note).await
 }
 
 pub(super) async fn forget(
@@ -134,6 +150,7 @@ fn act_word(act: Act) -> &'static str {
         Act::SettleDone => "settle_done",
         Act::SettleQueued => "settle_queued",
         Act::Forget { .. } => "forget",
+        Act::Admit => "admit",
     }
 }
 
@@ -154,6 +171,8 @@ fn code(refused: Refused) -> &'static str {
         Refused::NeedsForce(_) => "needs_force",
         Refused::NoBody => "no_body",
         Refused::NotHeld(_) => "not_held",
+        Refused::NotDone(_) => "not_done",
+        Refused::NoCopies => "no_copies",
         Refused::Orphaned => "orphaned",
     }
 }
@@ -165,6 +184,8 @@ fn refusal(refused: Refused) -> Refusal {
         | Refused::NeedsForce(_)
         | Refused::NoBody
         | Refused::NotHeld(_)
+        | Refused::NotDone(_)
+        | Refused::NoCopies
         | Refused::Orphaned => {
             Refusal::new(StatusCode::CONFLICT, code(refused), refused.to_string())
         },

@@ -105,6 +105,7 @@ fn tell_entry(entry: &Entry) -> Value {
                 Act::SettleDone => "settle_done",
                 Act::SettleQueued => "settle_queued",
                 Act::Forget { .. } => "forget",
+                Act::Admit => "admit",
             };
             json!({ "event": "operated", "act": act, "note": note })
         },

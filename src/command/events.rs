@@ -41,6 +41,12 @@ Examples:
   oncegate events settle stripe:evt_1 --as done --note 'seen in the ledger'
   oncegate events settle stripe:evt_1 --as queued";
 
+const ADMIT: &str = "\
+Then have the provider send it again, under the same id:
+  oncegate events admit github:72d3162e-cc78-11e3-81ab-4c9367dc0958 --note 'for the new handler'
+
+The copy that comes next is attempted as a first one; those after it are duplicates again.";
+
 /// `oncegate events ..`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Events {
@@ -75,6 +81,14 @@ pub(crate) enum Events {
         /// Done: never attempted again. Queued: attempted again.
         #[arg(long = "as", value_name = "STATE")]
         state: Settled,
+        #[command(flatten)]
+        note: Note,
+    },
+    /// Let the next copy of a done event through, once.
+    #[command(after_help = ADMIT)]
+    Admit {
+        #[command(flatten)]
+        event: Name,
         #[command(flatten)]
         note: Note,
     },
@@ -170,6 +184,9 @@ impl Events {
                     Settled::Queued => "queued",
                 };
                 act(&client, event, "settle", &json!({ "as": state, "note": note.note })).await
+            },
+            Self::Admit { event, note } => {
+                act(&client, event, "admit", &json!({ "note": note.note })).await
             },
             Self::Forget { event, force, note } => {
                 let body = json!({ "force": force, "note": note.note });

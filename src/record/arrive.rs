@@ -147,8 +147,9 @@ fn attempt_again(
     }
     event.body = copy.body(cx.now);
     let meets = match cx.policy.mode {
-        Mode::Proxy => Meets::Lead(event.claim(cx, &mut writes)),
-        Mode::Queue => {
+        Mode::Proxy if !event.owed => Meets::Lead(event.claim(cx, &mut writes)),
+        // Owed and Open: an operator admitted it. The bit picks, not the mode.
+        Mode::Proxy | Mode::Queue => {
             event.queue(cx.policy.retry.attempts, told(cx), cx.now, &mut writes);
             Meets::Queued
         },

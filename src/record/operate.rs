@@ -4,7 +4,9 @@ use std::fmt;
 
 use wincode::{SchemaRead, SchemaWrite};
 
-use super::{Body, Change, Context, Event, Finish, Label, Lead, State, Token, What, Writes, brief};
+use super::{
+    Body, Change, Context, Event, Finish, Label, Lead, State, Token, What, Writes, brief, signal_of,
+};
 use crate::time::Millis;
 
 /// What an operator may ask.
@@ -24,6 +26,8 @@ pub enum Act {
         /// Also when it is Queued.
         force: bool,
     },
+    /// Let the next copy of a Done event through, as its first one was.
+    Admit,
 }
 
 /// Why an operator's act was refused.
@@ -39,6 +43,10 @@ pub enum Refused {
     NoBody,
     /// Only a Held event can be settled.
     NotHeld(Label),
+    /// Only the copies of a Done event need to be let through.
+    NotDone(Label),
+    /// No delivery is ever known as a copy of it: each is let through.
+    NoCopies,
     /// Its source is not configured, so there is no target, and no rule for what is unknown.
     Orphaned,
 }
@@ -53,6 +61,22 @@ impl fmt::Display for Refused {
             Self::NotHeld(state) => {
                 write!(f, "the event is {}, and only a held one can be settled", state.word())
             },
+            Self::NotDone(state) => {
+                write!(f, "the event is {}, and only a done one can be admitted: ", state.word())?;
+                f.write_str(match state {
+                    Label::Open => "its next copy is let through anyway",
+                    Label::Queued => "it is attempted without a copy, `redeliver` has it due now",
+                    Label::Dead => {
+                        "its next copy has it attempted anyway, once; `redeliver` does so now"
+                    },
+                    Label::Held => "`settle` it first, or `redeliver` it",
+                    Label::InFlight | Label::Done => "ask again when its attempt has ended",
+                })
+            },
+            Self::NoCopies => f.write_str(
+                "no delivery is held back as a copy of this event, by its source's `fallback`: \
+                 let the provider send again",
+            ),
             Self::Orphaned => f.write_str(
                 "the event's source is not configured: configure it again, or name it in `was` of \
                  the source that goes on for it",
@@ -93,7 +117,7 @@ pub fn operate(
 ) -> Result<Change<Label>, Refused> {
     let stored = stored.ok_or(Refused::NotFound)?;
     let label = stored.label();
-    let attempts = matches!(act, Act::Redeliver { .. } | Act::SettleQueued);
+    let attempts = matches!(act, Act::Redeliver { .. } | Act::SettleQueued | Act::Admit);
     if cx.orphaned && (attempts || label == Label::InFlight) {
         return Err(Refused::Orphaned);
     }
@@ -129,9 +153,19 @@ pub fn operate(
             require_body(&event)?;
             event.queue(fresh, what, cx.now, &mut writes);
         },
+        Act::Admit if label != Label::Done => return Err(Refused::NotDone(label)),
+        Act::Admit if !has_copies(&event.id) => return Err(Refused::NoCopies),
+        // The copy brings the bytes: none are needed. What was recorded stays what copies get.
+        Act::Admit => event.enter(State::Open, what, cx.now, &mut writes),
     }
     let reply = event.label();
     Ok(Change { event: Some(event), writes, reply })
+}
+
+/// Whether a delivery can be known as a copy of the event `id`.
+fn has_copies(id: &str) -> bool {
+    let once = id.split_once(':').is_some_and(|(_, key)| key.starts_with("=once."));
+    !once && signal_of(id).is_none()
 }
 
 fn require_body(event: &Event) -> Result<(), Refused> {

@@ -100,7 +100,9 @@ fn state(story: &Story) -> String {
     if let Some(due) = &story.due {
         text = format!("{text}, due {due}");
     }
-    if story.owed && !["done", "dead"].contains(&story.state.as_str()) {
+    if story.state == "open" && story.copies_get.is_some() {
+        text += ", its next copy is let through";
+    } else if story.owed && !["done", "dead"].contains(&story.state.as_str()) {
         text += ", oncegate's to see to";
     }
     if story.unknown {
@@ -245,6 +247,7 @@ fn operated(line: &Map<String, Value>) -> String {
         "settle_done" => "settled as done",
         "settle_queued" => "settled as queued",
         "forget" => "forgotten",
+        "admit" => "next copy let through",
         other => other,
     };
     match word(line, "note") {

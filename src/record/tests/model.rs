@@ -58,6 +58,10 @@ impl Life {
         self.lines.iter().any(|line| matches!(line.fact, Fact::Ended(Verdict::Unknown)))
     }
 
+    pub(super) fn admitted(&self) -> bool {
+        self.lines.iter().any(|line| matches!(line.fact, Fact::Asked(Act::Admit)))
+    }
+
     fn began(&self) -> impl DoubleEndedIterator<Item = Token> {
         self.lines.iter().filter_map(|line| match line.fact {
             Fact::Began(token) => Some(token),
@@ -179,8 +183,11 @@ impl Life {
             (_, Label::InFlight) => Some(Refused::InFlight),
             (Act::Forget { force: false }, Label::Queued)
             | (Act::Redeliver { force: false }, Label::Done) => Some(Refused::NeedsForce(state)),
-            (Act::Forget { .. }, _) | (Act::SettleDone, Label::Held) => None,
+            (Act::Forget { .. }, _)
+            | (Act::SettleDone, Label::Held)
+            | (Act::Admit, Label::Done) => None,
             (Act::Redeliver { .. }, _) | (Act::SettleQueued, Label::Held) => no_body,
+            (Act::Admit, _) => Some(Refused::NotDone(state)),
             (Act::SettleDone | Act::SettleQueued, _) => Some(Refused::NotHeld(state)),
         }
     }
@@ -205,8 +212,11 @@ impl Life {
     pub(super) fn bytes(&mut self, body: u8, taken: bool, now: Millis, flagged: bool) {
         let mut kept = self.kept.clone();
         if flagged && taken {
-            kept.remove(&body);
-            kept.insert(self.body);
+            // Gone where it was admitted after `keep` took it: there is nothing to keep.
+            if self.held.is_some() && !kept.contains(&self.body) {
+                kept.remove(&body);
+                kept.insert(self.body);
+            }
         } else if flagged {
             kept.insert(body);
         }
@@ -233,7 +243,9 @@ impl Life {
                     assert!(open, "what ended was open");
                     open = false;
                 },
-                Fact::Asked(Act::Redeliver { .. } | Act::SettleQueued) => answered = false,
+                Fact::Asked(Act::Redeliver { .. } | Act::SettleQueued | Act::Admit) => {
+                    answered = false;
+                },
                 Fact::Accepted | Fact::Revived | Fact::Late(_) | Fact::Asked(_) => {},
             }
             answered |= line.then == Label::Done;

@@ -2,13 +2,14 @@
 
 use super::*;
 
-const ACTS: [Act; 6] = [
+const ACTS: [Act; 7] = [
     Act::Redeliver { force: false },
     Act::Redeliver { force: true },
     Act::SettleDone,
     Act::SettleQueued,
     Act::Forget { force: false },
     Act::Forget { force: true },
+    Act::Admit,
 ];
 
 #[test]
@@ -92,6 +93,98 @@ fn only_a_held_event_can_be_settled() {
                 assert_eq!(desk.operate(act), Err(Refused::NotHeld(label)));
             }
         }
+    }
+}
+
+#[test]
+fn the_next_copy_of_an_admitted_event_attempts_once_while_it_is_not_owed() {
+    let mut desk = Desk::proxy().with_copy();
+    desk.settle(Verdict::Success);
+    desk.wait(MINUTE);
+    assert_eq!(desk.operate(Act::Admit), Ok(Label::Open));
+    assert_eq!((desk.event().owed, desk.event().changed), (false, desk.now));
+    let lead = desk.leads(1);
+    assert_eq!((lead.attempt, lead.owed), (2, false));
+    // What was recorded is what copies get, whatever comes of it.
+    assert_eq!(desk.meets(1), Meets::Duplicate(Finish::Answered));
+    desk.settle(Verdict::Failed);
+    assert_eq!(desk.leads(1).attempt, 3, "let through until one succeeds");
+    desk.settle(Verdict::Success);
+    assert_eq!(desk.writes.answer, None, "a recorded answer never changes");
+    assert_eq!(desk.meets(1), Meets::Duplicate(Finish::Answered));
+    assert_eq!(desk.label(), Label::Done);
+}
+
+#[test]
+fn the_next_copy_of_an_admitted_event_is_queued_once_where_it_is_owed() {
+    for mode in [Mode::Queue, Mode::Proxy] {
+        let mut desk = Desk::queue().with_copy();
+        desk.take();
+        desk.settle(Verdict::Success);
+        // Not the mode of today: the bit is never taken back.
+        desk.policy.mode = mode;
+        desk.wait(MINUTE);
+        assert_eq!(desk.operate(Act::Admit), Ok(Label::Open));
+        assert_eq!(desk.meets(1), Meets::Queued);
+        let event = desk.event();
+        assert_eq!((event.state, event.budget), (State::Queued { due: desk.now }, 3));
+        assert_eq!(desk.meets(1), Meets::Duplicate(Finish::Acknowledged));
+        assert_eq!(desk.take().attempt, 2);
+        assert_eq!(desk.meets(1), Meets::Duplicate(Finish::Acknowledged));
+        desk.settle(Verdict::Success);
+        assert_eq!(desk.meets(1), Meets::Duplicate(Finish::Acknowledged));
+        assert_eq!((desk.label(), desk.event().attempt), (Label::Done, 2));
+    }
+}
+
+#[test]
+fn an_admitted_event_needs_no_body_and_takes_that_of_the_copy() {
+    let mut desk = Desk::proxy().with_copy();
+    desk.settle(Verdict::Success);
+    desk.drop_body();
+    assert_eq!(desk.operate(Act::Admit), Ok(Label::Open));
+    desk.leads(2);
+    assert_eq!((desk.event().body.sha256, desk.event().body.held), (sha(2), Some(desk.now)));
+}
+
+#[test]
+fn an_admitted_event_that_no_copy_comes_for_goes_as_an_open_one_does() {
+    let mut desk = Desk::queue().with_copy();
+    desk.take();
+    desk.settle(Verdict::Success);
+    desk.wait(DAY);
+    desk.operate(Act::Admit).unwrap();
+    desk.wait((35 * DAY).saturating_sub(MILLI));
+    assert_eq!(desk.expire(), Expiry::Stays);
+    desk.wait(MILLI);
+    assert_eq!(desk.expire(), Expiry::Forget);
+}
+
+#[test]
+fn only_a_done_event_can_be_admitted_and_the_refusal_says_what_to_do() {
+    for (label, mut desk) in Desk::in_every_state() {
+        let told = desk.operate(Act::Admit);
+        let expected = match label {
+            Label::Done => Ok(Label::Open),
+            Label::InFlight => Err(Refused::InFlight),
+            Label::Open | Label::Queued | Label::Dead | Label::Held => Err(Refused::NotDone(label)),
+        };
+        assert_eq!(told, expected);
+        if let Err(refused) = told {
+            let text = refused.to_string();
+            let mends = ["ask again when", "anyway", "`redeliver`"];
+            assert!(mends.iter().any(|mend| text.contains(mend)), "{text}");
+        }
+    }
+}
+
+#[test]
+fn what_has_no_copies_is_not_admitted() {
+    for key in ["=once.00000000-0000-0000-0000-000000000001", "=signal.00ff.7"] {
+        let mut desk = Desk::proxy().with_copy();
+        desk.settle(Verdict::Success);
+        desk.event.as_mut().unwrap().id = format!("shop:{key}");
+        assert_eq!(desk.operate(Act::Admit), Err(Refused::NoCopies), "{key}");
     }
 }
 

@@ -82,6 +82,7 @@ enum ActMirror {
     SettleDone,
     SettleQueued,
     Forget { force: bool },
+    Admit,
 }
 
 fn event(state: State, finish: Option<Finish>) -> Event {
@@ -165,6 +166,13 @@ fn a_line_of_the_story_is_stored_as_bincode_would() {
         &Entry { at: Millis(9), state: Label::Done, what },
         (9_u64, 3_u8, mirror),
         "010903030301016e",
+    );
+    let what = What::Operated { act: Act::Admit, note: "n".to_owned() };
+    let mirror = WhatMirror::Operated { act: ActMirror::Admit, note: "n".to_owned() };
+    same(
+        &Entry { at: Millis(9), state: Label::Open, what },
+        (9_u64, 0_u8, mirror),
+        "0109000304016e",
     );
 }
 

@@ -127,6 +127,7 @@ async fn events_of_a_removed_source_are_kept_and_named_and_wait_for_it() {
     assert_eq!(store.story("q:1").await.unwrap().unwrap().source, None);
     let refused = [
         ("q:1", Act::Redeliver { force: true }),
+        ("q:1", Act::Admit),
         ("p:cut", Act::Forget { force: true }),
         ("p:cut", Act::SettleDone),
     ];

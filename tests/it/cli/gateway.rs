@@ -60,6 +60,39 @@ fn a_newcomer_signs_a_delivery_of_github_sees_its_story_and_has_it_delivered_aga
 }
 
 #[test]
+fn a_redelivery_of_the_providers_own_is_let_through_once() {
+    run(async {
+        let app = App::always(Step::says(200, "fine")).await;
+        let sources = github("lets-in", &app.url);
+        let gateway = Gateway::start(&sources).await;
+        let shell = Shell::of(&gateway, &sources);
+        let send = ["sign", "lets-in", "--id", "guid-1", "--send"];
+        shell.run(&send).await.done();
+        gateway.until_state("lets-in", "guid-1", "done").await;
+        let admit = ["events", "admit", "lets-in:guid-1", "--note", "for the new handler"];
+        assert_eq!(shell.run(&admit).await.done(), "lets-in:guid-1 is open\n");
+        let story = shell.run(&["events", "show", "lets-in:guid-1"]).await.done();
+        for words in [
+            "open, its next copy is let through",
+            "next copy let through by an operator: for the new handler",
+        ] {
+            assert!(story.contains(words), "{story}");
+        }
+        let again = shell.run(&admit).await;
+        assert_eq!(again.code, 1);
+        assert!(again.err.contains("its next copy is let through anyway"), "{}", again.err);
+        let told = shell.run(&send).await.done();
+        assert!(told.contains("queued"), "{told}");
+        gateway.until_state("lets-in", "guid-1", "done").await;
+        let told = shell.run(&send).await.done();
+        assert!(told.contains("duplicate"), "{told}");
+        let got = app.until(2).await;
+        assert_eq!((got.len(), got[1].header("oncegate-attempt")), (2, Some("2")));
+        gateway.finish().await;
+    });
+}
+
+#[test]
 fn the_whole_story_is_told_line_by_line() {
     run(async {
         let app = App::steps([

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use super::{Ran, Shell, like};
 use crate::harness::run;
 
-const COMMANDS: [&[&str]; 19] = [
+const COMMANDS: [&[&str]; 20] = [
     &[],
     &["serve"],
     &["check"],
@@ -17,6 +17,7 @@ const COMMANDS: [&[&str]; 19] = [
     &["events", "show"],
     &["events", "redeliver"],
     &["events", "settle"],
+    &["events", "admit"],
     &["events", "forget"],
     &["sources"],
     &["sources", "show"],

@@ -218,6 +218,12 @@ impl Player {
         for (id, lead) in &taken {
             self.settle(id, lead, Verdict::Success, b"done").await;
         }
+        // Let through once more, by which it is queued and taken again.
+        self.operate("h:done", Act::Admit).await;
+        assert_eq!(self.arrive("h:done", &body("resent", 800)).await, Meets::Queued);
+        for (id, lead) in self.take("h", 10).await {
+            self.settle(&id, &lead, Verdict::Success, b"done").await;
+        }
     }
 
     /// Several verbs in one commit, of all lanes: they wait while a first one is written.

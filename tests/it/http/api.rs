@@ -209,19 +209,22 @@ fn an_act_that_does_not_fit_the_event_is_refused_with_the_reason() {
             (status, word)
         };
         let is = |status: u16, word: &str| (status, word.to_owned());
-        for any in ["redeliver", "forget"] {
+        for any in ["redeliver", "admit", "forget"] {
             assert_eq!(act(any, "").await, is(404, "no_such_event"));
         }
         assert_eq!(gateway.stripe("acts", "evt_1").send().await.outcome(), "held");
         // What must be said.
         assert_eq!(act("settle", "").await, is(400, "bad_body"));
         assert_eq!(act("settle", r#"{"as":"dead"}"#).await, is(400, "bad_body"));
+        assert_eq!(act("admit", r#"{"force":true}"#).await, is(400, "bad_body"));
+        assert_eq!(act("admit", "").await, is(409, "not_done"));
         let long = format!(r#"{{"as":"done","note":"{}"}}"#, "n".repeat(201));
         assert_eq!(act("settle", &long).await, is(400, "bad_note"));
         assert_eq!(act("settle", r#"{"as":"queued","note":"not done"}"#).await, is(200, "queued"));
         // It is attempted at once, and open now.
         app.until(2).await;
-        for (any, body) in [("redeliver", ""), ("forget", ""), ("settle", r#"{"as":"done"}"#)] {
+        let done = r#"{"as":"done"}"#;
+        for (any, body) in [("redeliver", ""), ("forget", ""), ("admit", ""), ("settle", done)] {
             assert_eq!(act(any, body).await, is(409, "in_flight"));
         }
         app.release(1);
@@ -230,6 +233,63 @@ fn an_act_that_does_not_fit_the_event_is_refused_with_the_reason() {
         assert_eq!(act("redeliver", "").await, is(409, "needs_force"));
         assert_eq!(act("forget", r#"{"note":"a test"}"#).await, is(200, "forgotten"));
         assert_eq!(gateway.story("acts", "evt_1").await, None);
+        gateway.finish().await;
+    });
+}
+
+#[test]
+fn the_next_copy_of_an_admitted_event_is_attempted_once_in_either_mode() {
+    run(async {
+        let app = App::steps([
+            Step::says(200, "one"),
+            Step::says(201, "two").held(),
+            Step::says(200, "q1"),
+            Step::says(200, "q2"),
+        ])
+        .await;
+        let sources =
+            stripe("lets", &app.url, "") + &stripe("lets-q", &app.url, "mode = \"queue\"");
+        let gateway = Gateway::start(&sources).await;
+        let note = r#"{"note":"for the new handler"}"#;
+
+        // The attempt's own answer for the copy that was let through, the recorded one for all others.
+        let event = gateway.stripe("lets", "evt_1");
+        assert_eq!(event.send().await.told(), (200, "processed"));
+        let path = "/api/v1/events/lets/evt_1/admit";
+        assert_eq!(gateway.post(path, note).await, (200, json!({ "state": "open" })));
+        let (status, told) = gateway.post(path, note).await;
+        assert_eq!((status, told["error"].as_str()), (409, Some("not_done")), "{told}");
+        assert!(told["detail"].as_str().unwrap().contains("its next copy is let through anyway"));
+        let mut open = super::send_and_be_read(&gateway, std::slice::from_ref(&event)).await;
+        app.until(2).await;
+        let meanwhile = event.send().await;
+        assert_eq!((meanwhile.told(), meanwhile.text()), ((200, "duplicate"), "one"));
+        app.release(1);
+        let let_through = open.remove(0).read().await.unwrap();
+        assert_eq!((let_through.told(), let_through.text()), ((201, "processed"), "two"));
+        let later = event.send().await;
+        assert_eq!((later.told(), later.text()), ((200, "duplicate"), "one"));
+        let story = gateway.story("lets", "evt_1").await.unwrap();
+        assert_eq!((&story["state"], &story["attempts"]), (&json!("done"), &json!(2)));
+        let acted = story["story"].as_array().unwrap().iter().find(|it| it["event"] == "operated");
+        let mut acted = acted.unwrap().clone();
+        acted["at"] = Value::Null;
+        let line = json!({ "event": "operated", "act": "admit", "note": "for the new handler",
+                           "at": null, "state": "open" });
+        assert_eq!(acted, line);
+
+        // It stays oncegate's to see to: the copy is stored, and acknowledged.
+        let event = gateway.stripe("lets-q", "evt_1");
+        assert_eq!(event.send().await.told(), (200, "queued"));
+        gateway.until_state("lets-q", "evt_1", "done").await;
+        assert_eq!(gateway.post("/api/v1/events/lets-q/evt_1/admit", "").await.0, 200);
+        assert_eq!(event.send().await.told(), (200, "queued"));
+        assert_eq!(event.send().await.told(), (200, "duplicate"));
+        let got = app.until(4).await;
+        assert_eq!(got[3].header("oncegate-attempt"), Some("2"));
+        gateway.until_state("lets-q", "evt_1", "done").await;
+        assert_eq!(event.send().await.told(), (200, "duplicate"));
+        assert_eq!(app.got().len(), 4);
         gateway.finish().await;
     });
 }
