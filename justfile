@@ -14,6 +14,10 @@ crash:
 fuzz:
     tests/fuzz
 
+# The providers' own libraries against the gateway: installs them by pip and npm.
+oracles *presets:
+    tests/oracles {{presets}}
+
 # Every figure beside its floor and goal: 25 GiB of disk, three quarters of an hour. Options as
 # `just bench --only accept-64,one`.
 bench *options:
