@@ -67,6 +67,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn arrive_with_slot(&self, copy: Copy, payload: &Payload)
     -> Result<Arrived, Unavailable>;
 
+    /// The elements of a batch arrive, in order: all of them in one transaction, so that after
+    /// whatever happens all are stored or none is. Each meets what those before it left.
+    async fn arrive_all(&self, elements: Vec<(Copy, Payload)>)
+    -> Result<Vec<Arrived>, Unavailable>;
+
     /// Records what came of the attempt that `token` fenced. Never refused for lack of room.
     async fn settle(
         &self,

@@ -229,20 +229,24 @@ impl RedbStore {
         receiver.await.unwrap_or(Err(Unavailable::Stopped))
     }
 
+    /// Why nothing new is claimed now, if so.
+    fn refuses(&self) -> Option<Unavailable> {
+        match self.health() {
+            Health::Ready => None,
+            Health::DiskLow => Some(Unavailable::DiskLow),
+            Health::DiskFull => Some(Unavailable::DiskFull),
+            Health::Compacting => Some(Unavailable::Compacting),
+            Health::Stopped => Some(Unavailable::Stopped),
+        }
+    }
+
     async fn claim(
         &self,
         copy: Copy,
         payload: &Payload,
         slot: bool,
     ) -> Result<Arrived, Unavailable> {
-        let refused = match self.health() {
-            Health::Ready => None,
-            Health::DiskLow => Some(Unavailable::DiskLow),
-            Health::DiskFull => Some(Unavailable::DiskFull),
-            Health::Compacting => Some(Unavailable::Compacting),
-            Health::Stopped => Some(Unavailable::Stopped),
-        };
-        if let Some(why) = refused {
+        if let Some(why) = self.refuses() {
             // A copy of what is stored needs no room.
             return self.look(&copy)?.ok_or(why);
         }
@@ -295,6 +299,24 @@ impl Store for RedbStore {
         payload: &Payload,
     ) -> Result<Arrived, Unavailable> {
         self.claim(copy, payload, true).await
+    }
+
+    async fn arrive_all(
+        &self,
+        elements: Vec<(Copy, Payload)>,
+    ) -> Result<Vec<Arrived>, Unavailable> {
+        if let Some(why) = self.refuses() {
+            let looked = elements.iter().map(|(copy, _)| self.look(copy)?.ok_or(why));
+            return looked.collect();
+        }
+        let encoded = elements.into_iter().map(|(copy, payload)| {
+            let payload = codec::encode(&payload).map_err(|_| Unavailable::Stopped)?;
+            Ok((copy, Some(payload)))
+        });
+        let elements = encoded.collect::<Result<_, _>>()?;
+        let (reply, receiver) = Reply::new();
+        self.lanes.claim(Op::ArriveAll { elements, reply })?;
+        Self::reply(receiver).await
     }
 
     async fn settle(

@@ -1,5 +1,6 @@
 //! The store on a real file: what it promises over a restart.
 
+mod batches;
 mod damage;
 mod log;
 mod settings;

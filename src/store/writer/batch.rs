@@ -12,7 +12,8 @@ use crate::store::rows::Failure;
 use crate::store::verbs::{Decided, decide};
 use crate::telemetry;
 
-/// Operations in one batch: bounds how long a claim waits for it.
+/// Operations in one batch, and copies that arrive before its last: bounds how long a claim
+/// waits for it.
 const BATCH_OPS: usize = 1024;
 /// Bytes of bodies in one batch, beyond its first.
 const BATCH_BYTES: usize = 8 << 20;
@@ -28,6 +29,8 @@ pub(super) struct Draft {
     decided: Option<Decided>,
     /// Since when.
     begun: Option<Instant>,
+    /// Copies that arrive.
+    copies: usize,
     /// Bytes of bodies.
     bytes: usize,
     /// Whether upkeep has an operation in it: it never holds up a batch for long.
@@ -40,9 +43,9 @@ impl Draft {
     }
 
     fn push_claim(&mut self, op: Op) {
-        if let Op::Arrive { payload: Some(payload), .. } = &op {
-            self.bytes = self.bytes.saturating_add(payload.len());
-        }
+        let (copies, bytes) = op.brings();
+        self.copies = self.copies.saturating_add(copies);
+        self.bytes = self.bytes.saturating_add(bytes);
         self.ops.push(op);
     }
 
@@ -52,7 +55,7 @@ impl Draft {
     }
 
     fn has_room(&self) -> bool {
-        self.ops.len() < BATCH_OPS && self.bytes < BATCH_BYTES
+        self.ops.len() < BATCH_OPS && self.copies < BATCH_OPS && self.bytes < BATCH_BYTES
     }
 }
 

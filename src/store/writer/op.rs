@@ -67,6 +67,11 @@ pub(in crate::store) enum Op {
         slot: bool,
         reply: Reply<Arrived>,
     },
+    /// The elements of a batch. An operation is never parted: they are written together.
+    ArriveAll {
+        elements: Vec<(Copy, Option<Encoded>)>,
+        reply: Reply<Vec<Arrived>>,
+    },
     Settle {
         id: String,
         token: Token,
@@ -121,6 +126,11 @@ impl Op {
                 }
                 reply.with = Some(arrived);
             },
+            Self::ArriveAll { elements, reply } => {
+                let all =
+                    elements.iter_mut().map(|(copy, payload)| batch.arrive(copy, payload.take()));
+                reply.with = Some(all.collect::<Result<_, _>>()?);
+            },
             Self::Settle { id, token, settlement, reply } => {
                 reply.with = Some(batch.settle(id, *token, settlement)?);
             },
@@ -144,6 +154,26 @@ impl Op {
         Ok(())
     }
 
+    /// How many copies arrive with it, and the bytes of their bodies.
+    pub(super) fn brings(&self) -> (usize, usize) {
+        let length = |payload: &Option<Encoded>| payload.as_ref().map_or(0, Encoded::len);
+        match self {
+            Self::Arrive { payload, .. } => (1, length(payload)),
+            Self::ArriveAll { elements, .. } => {
+                (elements.len(), elements.iter().map(|(_, payload)| length(payload)).sum())
+            },
+            Self::Settle { .. }
+            | Self::Take { .. }
+            | Self::Operate { .. }
+            | Self::Sweep { .. }
+            | Self::Note { .. }
+            | Self::Alive { .. }
+            | Self::Checkpoint { .. }
+            | Self::Compact { .. }
+            | Self::Stop { .. } => (0, 0),
+        }
+    }
+
     /// Whether it is done once the redb file has everything.
     pub(super) fn asks_more(&self) -> bool {
         matches!(self, Self::Checkpoint { .. } | Self::Compact { .. } | Self::Stop { .. })
@@ -156,6 +186,7 @@ impl Op {
     pub(super) fn send(&mut self, result: Result<(), Unavailable>) {
         match self {
             Self::Arrive { reply, .. } => reply.send(result),
+            Self::ArriveAll { reply, .. } => reply.send(result),
             Self::Settle { reply, .. } => reply.send(result),
             Self::Take { reply, .. } => reply.send(result),
             Self::Operate { reply, .. } => reply.send(result),
@@ -176,6 +207,7 @@ impl Op {
                 Some(Self::Settle { id, token, settlement, reply: Reply::nobody() })
             },
             Self::Arrive { .. }
+            | Self::ArriveAll { .. }
             | Self::Take { .. }
             | Self::Operate { .. }
             | Self::Sweep { .. }

@@ -23,6 +23,8 @@ const THREADS: usize = 12;
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Arrive(&'static str, usize),
+    /// The elements of a batch.
+    All(&'static [&'static str]),
     Settle(&'static str, Verdict),
     Take(&'static str),
     Operate(&'static str, Act),
@@ -30,7 +32,9 @@ enum Step {
     Sweep,
     Compact,
 }
-use Step::{Arrive, Compact, Note, Operate, Settle, Sweep, Take};
+use Step::{All, Arrive, Compact, Note, Operate, Settle, Sweep, Take};
+
+const BATCH: &[&str] = &["b:a", "b:b", "b:c", "b:a"];
 
 /// What happens one after the other; what stands in one row happens at once. One step a row
 /// draws tokens: so they are the same in each run.
@@ -48,6 +52,7 @@ const SCRIPT: &[&[Step]] = &[
     &[Settle("h:a", Verdict::Unknown), Settle("q:a", Verdict::Success)],
     &[Sweep],
     &[Arrive("p:d", 9000)],
+    &[All(BATCH)],
     &[Compact, Settle("p:d", Verdict::Success)],
     &[Operate("h:a", Act::SettleDone), Arrive("q:b", 5000)],
 ];
@@ -72,6 +77,10 @@ impl Runner {
                 if let Meets::Lead(lead) = met {
                     self.leads.lock().unwrap().insert(id.to_owned(), lead.token);
                 }
+            },
+            All(ids) => {
+                let elements = ids.iter().map(|id| world::delivery(id, &body(id, 5000)));
+                self.store.arrive_all(elements.collect()).await?;
             },
             Settle(id, verdict) => {
                 let token = self.leads.lock().unwrap()[id];
@@ -136,12 +145,13 @@ async fn clean() -> Clean {
     let base = disk.image();
     let disk = Disk::new(base.clone());
     let runner = Runner::new(world::open(&disk, &clock).unwrap(), Arc::clone(&clock));
-    let ids = ["p:left", "p:a", "p:b", "p:c", "p:d", "q:a", "h:a", "q:b"];
+    history.batches.push(BATCH.iter().map(|id| (*id).to_owned()).collect());
+    let ids = ["p:left", "p:a", "p:b", "p:c", "p:d", "q:a", "h:a", "q:b"].iter().chain(&BATCH[..3]);
     for row in 0..=SCRIPT.len() {
         if let Some(before) = row.checked_sub(1) {
             assert!(runner.row(SCRIPT[before]).await.iter().all(Result::is_ok));
         }
-        for id in ids {
+        for id in ids.clone() {
             let (snapshot, noted) = world::look(&runner.store, id).await.unwrap();
             history.add(id, Known { ops: row + 1, snapshot: snapshot.map(Arc::new), noted });
         }
@@ -275,6 +285,9 @@ async fn comes_back(clean: Arc<Clean>, op: usize, times: usize, fault: Fault) {
         ("q:a", Label::Done),
         ("h:a", Label::Done),
         ("q:b", Label::Queued),
+        ("b:a", Label::Queued),
+        ("b:b", Label::Queued),
+        ("b:c", Label::Queued),
     ] {
         let story = runner.store.story(id).await.unwrap().expect(id);
         assert_eq!(story.event.label(), label, "{at}: {id}, {:?}", story.entries);
@@ -313,6 +326,17 @@ async fn made_good(runner: &Runner, step: Step, at: &str) {
         Arrive(id, _) => {
             retry(runner, step, at).await;
             assert_eq!(label(id).await, Some(Label::Queued), "{at}: {id}");
+        },
+        All(ids) => {
+            let mut left = Vec::new();
+            for id in ids {
+                left.push(label(id).await);
+            }
+            assert!(left.windows(2).all(|two| two[0] == two[1]), "{at}: half a batch: {left:?}");
+            retry(runner, step, at).await;
+            for id in ids {
+                assert_eq!(label(id).await, Some(Label::Queued), "{at}: {id}");
+            }
         },
         Settle(id, verdict) => {
             let story = runner.store.story(id).await.unwrap().expect(id);

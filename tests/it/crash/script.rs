@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oncegate::clock::Clock;
-use oncegate::record::{Act, Lead, Meets, Verdict};
+use oncegate::record::{Act, Finish, Lead, Meets, Verdict};
 use oncegate::store::{RedbStore, Seen, Store as _};
 use oncegate::time::Millis;
 
@@ -37,10 +37,12 @@ pub(super) async fn run() -> Run {
     let mut player = Player { disk, clock, store, history: History::default() };
     player.proxy("1").await;
     player.queue("1").await;
+    player.batch("1").await;
     player.at_once("a").await;
     player.restart(false).await;
     player.holds().await;
     player.queue("2").await;
+    player.batch("2").await;
     player.at_once("b").await;
     player.compact().await;
     player.restart(true).await;
@@ -199,6 +201,23 @@ impl Player {
         self.operate(&id, Act::Redeliver { force: false }).await;
     }
 
+    /// Elements of every size that come together, one of them twice, and one of before.
+    async fn batch(&mut self, round: &str) {
+        let new: Vec<_> = (0..9).map(|nth| format!("b:{round}-{nth}")).collect();
+        let (mut ids, old) = (new.clone(), ["b:1-7", &new[7]]);
+        ids.extend(old.map(str::to_owned));
+        let bytes = |id: &str| body(id, SIZES[id.len() % 2 + usize::from(id.ends_with('4')) * 2]);
+        let elements = ids.iter().map(|id| world::delivery(id, &bytes(id))).collect();
+        let met = self.store.arrive_all(elements).await.unwrap();
+        assert!(met[..9].iter().all(|met| met.arrival.meets == Meets::Queued));
+        let acknowledged = Meets::Duplicate(Finish::Acknowledged);
+        assert!(met[9..].iter().all(|met| met.arrival.meets == acknowledged));
+        for id in &new {
+            self.acknowledged(id).await;
+        }
+        self.history.batches.push(new);
+    }
+
     /// Held, and what an operator does about it.
     async fn holds(&mut self) {
         for (id, act) in [
@@ -241,6 +260,12 @@ impl Player {
                 (disk.ops(), met)
             }
         };
+        let batch: Vec<_> = (0..5).map(|nth| format!("b:{round}-{nth}")).collect();
+        let elements = batch.iter().map(|id| world::delivery(id, &body(id, 3000))).collect();
+        let all = async {
+            self.store.arrive_all(elements).await.unwrap();
+            self.disk.ops()
+        };
         let settle = async {
             let settlement = world::settlement(Verdict::Success, &body("answer", 9000));
             self.store.settle(&left, lead.token, settlement).await.unwrap();
@@ -261,12 +286,13 @@ impl Player {
                 arrive(id("x"), 40),
                 arrive(id("y"), 20_000),
                 arrive(queued.clone(), 3000),
+                all,
                 open,
             )
         };
-        let (one, (settled, x, copy_of_x, y, q, ())) =
+        let (one, (settled, x, copy_of_x, y, q, all, ())) =
             tokio::join!(arrive(first.clone(), 10), rest);
-        let acks = [
+        let mut acks = vec![
             (first, one.0),
             (left, settled),
             (id("x"), x.0),
@@ -274,6 +300,8 @@ impl Player {
             (id("y"), y.0),
             (queued, q.0),
         ];
+        acks.extend(batch.iter().map(|id| (id.clone(), all)));
+        self.history.batches.push(batch);
         for (_, met) in [&one, &x, &y] {
             let Meets::Lead(lead) = met else { panic!("{met:?}") };
             self.history.tokens.push((self.disk.ops(), lead.token));

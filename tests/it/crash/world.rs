@@ -21,7 +21,8 @@ pub(super) const TTL: Duration = Duration::from_hours(100);
 pub(super) const KEEP: Duration = Duration::from_hours(10);
 pub(super) const FIRST_DELAY: Duration = Duration::from_secs(5);
 
-/// `p` answers at once, `h` holds what is unknown, `q` queues, `d` gives up at once.
+/// `p` answers at once, `h` holds what is unknown, `q` queues, `d` gives up at once, `b` queues
+/// and nobody takes from it: its events come in batches.
 pub(super) fn policies() -> BTreeMap<String, Policy> {
     let proxy = Policy {
         mode: Mode::Proxy,
@@ -43,7 +44,7 @@ pub(super) fn policies() -> BTreeMap<String, Policy> {
     let queue = Policy { mode: Mode::Queue, ..proxy };
     let retry = Retry { attempts: 1, ..queue.retry };
     let once = Policy { retry, dead_ttl: Some(TTL), ..queue };
-    [("p", proxy), ("h", hold), ("q", queue), ("d", once)]
+    [("p", proxy), ("h", hold), ("b", queue.clone()), ("q", queue), ("d", once)]
         .into_iter()
         .map(|(name, policy)| (name.to_owned(), policy))
         .collect()
@@ -154,6 +155,8 @@ pub(super) struct Known {
 pub(super) struct History {
     pub(super) events: BTreeMap<String, Vec<Known>>,
     pub(super) tokens: Vec<(usize, Token)>,
+    /// Events that came in one batch each: all of them are there or none is.
+    pub(super) batches: Vec<Vec<String>>,
 }
 
 impl History {
@@ -199,6 +202,13 @@ impl History {
                     }
                 },
                 Err(error) => found.push(error),
+            }
+        }
+        for batch in &self.batches {
+            let there = |id: &&String| store.event(id).is_ok_and(|event| event.is_some());
+            let there: Vec<_> = batch.iter().filter(there).collect();
+            if !there.is_empty() && there.len() < batch.len() {
+                found.push(format!("half a batch: of {batch:?} only {there:?}"));
             }
         }
         match store.check() {
