@@ -16,12 +16,13 @@ use figment::value::Dict;
 use http::{HeaderValue, Uri};
 use ipnet::IpNet;
 use secrecy::SecretSlice;
+use uuid::Uuid;
 
-use crate::key::Rule;
+use crate::key::{Key, Rule, Scope, Split};
 use crate::preset::{Acknowledgement, Handshake, Sample};
-use crate::record::Policy;
+use crate::record::{Mode, Policy};
 use crate::time::Millis;
-use crate::verify::{Delivery, Rejection, Verifier};
+use crate::verify::{Delivery, Rejection, Verified, Verifier};
 use crate::{key, verify};
 
 mod layers;
@@ -250,6 +251,8 @@ pub struct Source {
     pub key_spec: key::Spec,
     /// Tells events apart.
     pub key: Rule,
+    /// Where the events of a delivery are, if it has several.
+    pub batch: Option<key::Batch>,
     /// Signs attempts, if `sign_with` is set.
     pub signer: Option<Verifier>,
     /// What transitions depend on.
@@ -286,6 +289,28 @@ impl From<Rejection> for Unsigned {
 }
 
 impl Source {
+    /// Whether each element of a batch is an event of its own: only what nobody waits for.
+    pub fn splits(&self) -> bool {
+        self.batch.is_some() && self.policy.mode == Mode::Queue
+    }
+
+    /// The key of the one event that `delivery` makes; nothing if it makes none or several.
+    pub fn only_key(&self, delivery: &Verified) -> Option<Key> {
+        let body = &delivery.delivery().body;
+        let split = self.batch.as_ref().map(|batch| batch.split(body)).transpose().ok()?;
+        let scope = match &split {
+            None => Scope::Whole,
+            Some(Split::Nothing) => return None,
+            Some(Split::Whole(why)) => Scope::NoBatch(*why),
+            Some(Split::Elements(elements)) if !self.splits() => Scope::Elements(elements),
+            Some(Split::Elements(elements)) => match elements.as_slice() {
+                [element] => Scope::Element(element),
+                _ => return None,
+            },
+        };
+        self.key.derive_of(delivery, scope, Uuid::nil).ok()
+    }
+
     /// Makes `delivery` one that the provider could have sent of the event `id`: gives it the
     /// headers that it lacks, those that the key is read from too, and signs it.
     pub fn sign(&self, delivery: &mut Delivery, id: &str, now: Millis) -> Result<(), Unsigned> {

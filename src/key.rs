@@ -107,6 +107,21 @@ pub struct Rule {
     ignore: Vec<Vec<String>>,
 }
 
+/// What of a delivery an event is.
+#[derive(Clone, Copy, Debug)]
+pub enum Scope<'a> {
+    /// All of it.
+    Whole,
+    /// One element of a batch, as raw bytes: the body that parts and the fallback are read
+    /// from. Headers and the query are the delivery's.
+    Element(&'a [u8]),
+    /// All of it, a batch, told apart by the keys of its elements, in order.
+    Elements(&'a [&'a [u8]]),
+    /// All of it, as no batch was found in it, and why: what parts are read from is not
+    /// there, so the fallback tells it apart.
+    NoBatch(Unkeyed),
+}
+
 /// The identity of an event within its source.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
@@ -140,7 +155,7 @@ pub enum Unkeyed {
     TooMany,
 }
 
-pub use elements::{MAX_ELEMENTS, elements, steps};
+pub use elements::{Batch, MAX_ELEMENTS, Pointer, Split, elements, steps};
 pub use json::MAX_DEPTH;
 
 impl Unkeyed {
@@ -212,31 +227,86 @@ impl Rule {
     }
 
     /// The key of `delivery`. `once` draws the id of an event that is told apart from no other.
-    pub fn derive(&self, delivery: &Verified, once: impl FnOnce() -> Uuid) -> Result<Key, Unkeyed> {
+    pub fn derive(&self, delivery: &Verified, once: impl FnMut() -> Uuid) -> Result<Key, Unkeyed> {
+        self.derive_of(delivery, Scope::Whole, once)
+    }
+
+    /// The key of an event that is so much of `delivery`.
+    pub fn derive_of(
+        &self,
+        delivery: &Verified,
+        scope: Scope<'_>,
+        mut once: impl FnMut() -> Uuid,
+    ) -> Result<Key, Unkeyed> {
+        let body = &*delivery.delivery().body;
+        match scope {
+            Scope::Whole => self.of(delivery, body, &mut once),
+            Scope::Element(element) => self.of(delivery, element, &mut once),
+            Scope::Elements(elements) => self.joined(delivery, elements, &mut once),
+            Scope::NoBatch(why) => self.fall_back(body, Some(why), &mut once),
+        }
+    }
+
+    fn of(
+        &self,
+        delivery: &Verified,
+        body: &[u8],
+        once: &mut dyn FnMut() -> Uuid,
+    ) -> Result<Key, Unkeyed> {
         let reason = if self.parts.is_empty() {
             None
         } else {
-            match self.composed(delivery) {
+            match self.composed(delivery, body) {
                 Ok(text) => return Ok(Key::from_full(text)),
                 Err(reason) => Some(reason),
             }
         };
+        self.fall_back(body, reason, once)
+    }
+
+    fn fall_back(
+        &self,
+        body: &[u8],
+        reason: Option<Unkeyed>,
+        once: &mut dyn FnMut() -> Uuid,
+    ) -> Result<Key, Unkeyed> {
         match self.fallback {
             Fallback::None => Ok(Key::from_full(format!("=once.{}", once()))),
             Fallback::Reject => Err(reason.unwrap_or(Unkeyed::Missing)),
-            Fallback::Body => of_body("body", &delivery.delivery().body),
-            Fallback::Coalesce => of_body("signal", &delivery.delivery().body),
-            Fallback::Canonical => {
-                let body = &delivery.delivery().body;
-                match canonical::canonical(body, &self.ignore) {
-                    Ok(text) => {
-                        Ok(Key::from_full(format!("=canonical.{}", sha256(text.as_bytes()))))
-                    },
-                    // Equal bytes are the same event whatever is wrong with them.
-                    Err(_no_canonical_form) => of_body("body", body),
-                }
+            Fallback::Body => of_body("body", body),
+            Fallback::Coalesce => of_body("signal", body),
+            Fallback::Canonical => match canonical::canonical(body, &self.ignore) {
+                Ok(text) => Ok(Key::from_full(format!("=canonical.{}", sha256(text.as_bytes())))),
+                // Equal bytes are the same event whatever is wrong with them.
+                Err(_no_canonical_form) => of_body("body", body),
             },
         }
+    }
+
+    /// The keys of all elements make one. An element that is told apart from no other, or only
+    /// for a while, makes the batch one that is.
+    fn joined(
+        &self,
+        delivery: &Verified,
+        elements: &[&[u8]],
+        once: &mut dyn FnMut() -> Uuid,
+    ) -> Result<Key, Unkeyed> {
+        let mut text = String::new();
+        let mut passes = false;
+        for (at, element) in elements.iter().enumerate() {
+            let key = self.of(delivery, element, once)?;
+            if !key.identifies() {
+                passes = true;
+            }
+            if at > 0 {
+                text.push(',');
+            }
+            text.push_str(&key.text);
+        }
+        if passes {
+            return self.fall_back(&delivery.delivery().body, None, once);
+        }
+        Ok(Key::from_full(text))
     }
 
     /// Whether deliveries with equal bodies have equal keys, whatever their headers and query.
@@ -244,18 +314,23 @@ impl Rule {
         self.parts.iter().all(Part::is_of_the_body)
     }
 
+    /// Whether a part is read from the fields of a form, which no element of a batch is.
+    pub fn reads_a_form(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Form(_)))
+    }
+
     /// The headers that the rule reads, in the `family` of a scheme that has several.
     pub fn headers(&self, family: Option<&str>) -> impl Iterator<Item = HeaderName> {
         self.parts.iter().filter_map(move |part| part.header(family))
     }
 
-    fn composed(&self, delivery: &Verified) -> Result<String, Unkeyed> {
+    fn composed(&self, delivery: &Verified, body: &[u8]) -> Result<String, Unkeyed> {
         let mut text = String::new();
         for (at, part) in self.parts.iter().enumerate() {
             if at > 0 {
                 text.push(',');
             }
-            part.write(delivery, &mut text)?;
+            part.write(delivery, body, &mut text)?;
         }
         Ok(text)
     }

@@ -42,6 +42,9 @@ pub struct Preset {
     pub verify: verify::Spec,
     /// How its events are told apart.
     pub key: key::Spec,
+    /// Where the events of a delivery are, if it has several.
+    #[serde(default)]
+    pub batch: Option<key::Batch>,
     /// What it takes for success.
     pub acknowledgement: Acknowledgement,
     /// What it asks of an endpoint itself.
@@ -56,9 +59,6 @@ pub struct Preset {
     /// is written.
     #[serde(default)]
     pub order_hint: Option<String>,
-    /// TMP
-    #[serde(default)]
-    pub batch: Option<toml::Value>,
     /// TMP
     #[serde(default)]
     pub replay_guard: Option<String>,
@@ -229,12 +229,12 @@ static CUSTOM: LazyLock<Preset> = LazyLock::new(|| Preset {
     title: "Custom".to_owned(),
     verify: verify::Spec::new(verify::Scheme::HmacSha256, ""),
     key: key::Spec::default(),
+    batch: None,
     acknowledgement: Acknowledgement { status: 200, body: String::new() },
     handshakes: Vec::new(),
     retries: true,
     answers: false,
     order_hint: None,
-    batch: None,
     replay_guard: None,
     mode: Mode::Proxy,
     wait: Duration::from_secs(4),

@@ -129,9 +129,14 @@ fn signature(verify: &Spec) -> String {
 /// What tells events apart.
 fn key(preset: &Preset) -> String {
     let fallback: &str = preset.key.fallback.into();
-    match preset.key.parts.join(", ").as_str() {
+    let key = match preset.key.parts.join(", ").as_str() {
         "" => fallback.to_owned(),
         parts => format!("{parts}; else {fallback}"),
+    };
+    match preset.batch.as_ref().map(|batch| batch.elements.to_string()) {
+        None => key,
+        Some(whole) if whole.is_empty() => format!("{key}; of each element of the body"),
+        Some(at) => format!("{key}; of each element of {at}"),
     }
 }
 
@@ -177,6 +182,7 @@ fn tell(preset: &Preset) -> Value {
         "title": preset.title,
         "scheme": preset.verify.scheme.word(),
         "key": preset.key,
+        "batch": preset.batch.as_ref().map(|batch| batch.elements.to_string()),
         "key_signed": preset.signs_its_key(),
         "retries": preset.retries,
         "mode": mode(preset.mode),

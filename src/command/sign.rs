@@ -225,13 +225,14 @@ impl Sample<'_> {
         Ok(Signed { url, headers: delivery.headers, body })
     }
 
-    /// The event that the gateway will make of it; nothing where each copy is its own.
+    /// The event that the gateway will make of it; nothing where each copy is its own, or where
+    /// it makes several.
     fn event(&self) -> Option<String> {
         let now = clock::wall();
         let mut delivery = self.unsigned.clone();
         self.source.sign_by(&self.signer, &mut delivery, &self.id, now).ok()?;
         let verified = self.source.verifier.check(delivery, now).ok()?;
-        let key = self.source.key.derive(&verified, Uuid::nil).ok()?;
+        let key = self.source.only_key(&verified)?;
         (!key.text.starts_with("=once.")).then(|| format!("{}:{}", self.source.name, key.text))
     }
 

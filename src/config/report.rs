@@ -39,6 +39,7 @@ impl Report {
             sections.push(self::source(source));
             sections.push(verify(source));
             sections.push(key(source));
+            sections.extend(batch(source));
             sections.push(retry(source));
         }
         Self {
@@ -230,6 +231,13 @@ fn key(source: &Source) -> Section {
         rows.push(("ignore", json!(spec.ignore)));
     }
     Section { name: vec!["sources".to_owned(), source.name.clone(), "key".to_owned()], rows }
+}
+
+/// Where its events are, if a delivery has several.
+fn batch(source: &Source) -> Option<Section> {
+    let rows = vec![("elements", json!(source.batch.as_ref()?.elements.to_string()))];
+    let name = vec!["sources".to_owned(), source.name.clone(), "batch".to_owned()];
+    Some(Section { name, rows })
 }
 
 fn retry(source: &Source) -> Section {

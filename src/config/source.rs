@@ -129,6 +129,7 @@ fn one(name: &str, mut table: Table<'_>, places: Places<'_>, server: &Server) ->
         verifier: identity.verifier,
         key_spec: identity.key_spec,
         key: identity.key,
+        batch: identity.batch,
         signer,
         policy,
     })

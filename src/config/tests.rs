@@ -10,6 +10,7 @@ use super::*;
 use crate::record::{Mode, OnMismatch, OnUnknown};
 
 mod advice;
+mod batches;
 mod broken;
 mod names;
 

@@ -1,5 +1,9 @@
 //! The elements of a batch: several events in one body, each as its raw bytes.
 
+use std::fmt;
+
+use serde::Deserialize;
+
 use super::Unkeyed;
 use super::json::Scanner;
 use super::part;
@@ -7,6 +11,62 @@ use super::part;
 /// Most elements of one body. Providers send up to 4,000. Each becomes an event, and all of
 /// one delivery are decided and synced at once: more would keep every other claim waiting.
 pub const MAX_ELEMENTS: usize = 10_000;
+
+/// `[batch]` of a preset, `[sources.NAME.batch]`: a delivery has several events.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Batch {
+    /// Where the array of them is in the body.
+    pub elements: Pointer,
+}
+
+/// A checked RFC 6901 pointer; an empty one is the whole body.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Pointer {
+    text: String,
+    steps: Vec<String>,
+}
+
+/// What the body of a delivery is where a batch is looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Split<'a> {
+    /// Its elements, as raw bytes; at least one.
+    Elements(Vec<&'a [u8]>),
+    /// A batch of nothing, by which a provider asks whether the endpoint is there.
+    Nothing,
+    /// No batch, and why: it is one event, so that nothing is lost.
+    Whole(Unkeyed),
+}
+
+impl Batch {
+    /// Splits `body`. Refused is only what has too many elements.
+    pub fn split<'a>(&self, body: &'a [u8]) -> Result<Split<'a>, Unkeyed> {
+        match elements(body, &self.elements.steps) {
+            Ok(elements) if elements.is_empty() => Ok(Split::Nothing),
+            Ok(elements) => Ok(Split::Elements(elements)),
+            Err(Unkeyed::TooMany) => Err(Unkeyed::TooMany),
+            Err(why) => Ok(Split::Whole(why)),
+        }
+    }
+}
+
+impl TryFrom<String> for Pointer {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match steps(&text) {
+            Some(steps) => Ok(Self { text, steps }),
+            None => Err(format!("is \"{text}\", {}", part::NO_POINTER)),
+        }
+    }
+}
+
+impl fmt::Display for Pointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
 
 /// The raw bytes of each element of the array at `pointer` in `body`, in order, without the
 /// space around it. `pointer` is as [`steps`] reads it. The whole body must be JSON to its end,
@@ -92,6 +152,26 @@ mod tests {
         assert_eq!(split(&elsewhere, "/b").unwrap(), ["1"], "only what is asked for counts");
         let deep = format!("{}{}", "[".repeat(1 << 20), "]".repeat(1 << 20));
         assert_eq!(split(&deep, ""), Err(Unkeyed::TooDeep));
+    }
+
+    #[test]
+    fn what_is_no_batch_is_one_event_and_too_many_are_refused() {
+        let batch: Batch = toml::from_str("elements = \"/a\"").unwrap();
+        assert_eq!(batch.split(br#"{"a":[1,2]}"#), Ok(Split::Elements(vec![b"1", b"2"])));
+        assert_eq!(batch.split(br#"{"a":[ ]}"#), Ok(Split::Nothing));
+        for (body, why) in [
+            ("{}", Unkeyed::Missing),
+            ("{\"a\":{}}", Unkeyed::NotArray),
+            ("{\"a\":[", Unkeyed::Broken),
+            ("{\"a\":[1],\"a\":[]}", Unkeyed::Repeated),
+        ] {
+            assert_eq!(batch.split(body.as_bytes()), Ok(Split::Whole(why)), "{body}");
+        }
+        let many = format!("{{\"a\":[0{}]}}", ",0".repeat(MAX_ELEMENTS));
+        assert_eq!(batch.split(many.as_bytes()), Err(Unkeyed::TooMany));
+        for wrong in ["elements = \"a\"", "", "elements = \"/a\"\nelement = 1", "elements = 1"] {
+            assert!(toml::from_str::<Batch>(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

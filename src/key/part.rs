@@ -62,8 +62,13 @@ impl Part {
     }
 
     /// Appends the part's text to `key`.
-    pub(super) fn write(&self, verified: &Verified, key: &mut String) -> Result<(), Unkeyed> {
-        match self.read(verified)? {
+    pub(super) fn write(
+        &self,
+        verified: &Verified,
+        body: &[u8],
+        key: &mut String,
+    ) -> Result<(), Unkeyed> {
+        match self.read(verified, body)? {
             Scalar::Text(text) => write_text(&text, key),
             Scalar::Token(token) => {
                 key.push('=');
@@ -73,9 +78,13 @@ impl Part {
         }
     }
 
-    /// The part's value.
-    pub(super) fn read<'a>(&self, verified: &'a Verified) -> Result<Scalar<'a>, Unkeyed> {
-        let Delivery { query, headers, body, .. } = verified.delivery();
+    /// The part's value; one of the body is read from `body`.
+    pub(super) fn read<'a>(
+        &self,
+        verified: &'a Verified,
+        body: &'a [u8],
+    ) -> Result<Scalar<'a>, Unkeyed> {
+        let Delivery { query, headers, .. } = verified.delivery();
         let text = |text| Scalar::Text(Cow::Borrowed(text));
         match self {
             Self::Header(name) => header(headers, name).map(text),

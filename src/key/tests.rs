@@ -9,6 +9,7 @@ use super::*;
 use crate::time::Millis;
 use crate::verify::{self, Delivery, Scheme, Secret, Verifier};
 
+mod batches;
 mod canonical;
 mod corpus;
 mod injective;

@@ -3,11 +3,12 @@
 use secrecy::SecretSlice;
 
 use super::*;
-use crate::key::Rule;
+use crate::key::{Rule, Scope, Split};
 use crate::time::Millis;
 use crate::verify::{Private, Rejection, Scheme, Secret, Verifier};
 
 mod handshakes;
+mod traps;
 
 #[test]
 fn every_file_is_a_preset() {
@@ -58,8 +59,25 @@ fn greeted(preset: &Preset, delivery: &verify::Verified) -> Option<Greeting> {
     greet(&preset.handshakes, asked).transpose().unwrap()
 }
 
+/// The key of the delivery, or of the one element that it has.
 fn key(preset: &Preset, verified: &verify::Verified) -> String {
-    Rule::new(&preset.key).unwrap().derive(verified, uuid::Uuid::nil).unwrap().text
+    let mut keys = keys(preset, verified);
+    assert_eq!(keys.len(), 1, "{}: a sample is one event", preset.name);
+    keys.remove(0)
+}
+
+/// The keys of the delivery's events.
+fn keys(preset: &Preset, verified: &verify::Verified) -> Vec<String> {
+    let rule = Rule::new(&preset.key).unwrap();
+    let body = &verified.delivery().body;
+    let split = preset.batch.as_ref().map(|batch| batch.split(body).unwrap());
+    let scopes: Vec<_> = match &split {
+        None => vec![Scope::Whole],
+        Some(Split::Elements(elements)) => elements.iter().map(|it| Scope::Element(it)).collect(),
+        Some(other) => panic!("{}: no batch but {other:?}", preset.name),
+    };
+    let key = |scope| rule.derive_of(verified, scope, uuid::Uuid::nil).unwrap().text;
+    scopes.into_iter().map(key).collect()
 }
 
 #[test]

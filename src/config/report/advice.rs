@@ -66,6 +66,9 @@ fn about(source: &Source) -> Vec<String> {
     if policy.mode == Mode::Proxy && !source.provider_retries {
         about.push("the provider never sends again: in proxy mode an event that fails is not attempted again by itself; mode = \"queue\" does".to_owned());
     }
+    if policy.mode == Mode::Proxy && source.batch.is_some() {
+        about.push("in proxy mode a batch is one event, keyed by its elements' keys in order: an element that comes again in another batch runs again; mode = \"queue\" makes each element an event".to_owned());
+    }
     if policy.mode == Mode::Proxy && source.wait > source.timeout {
         about.push(
             "wait is longer than timeout: no copy has an attempt to wait for that long".to_owned(),

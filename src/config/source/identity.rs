@@ -20,6 +20,7 @@ pub(super) struct Identity {
     pub(super) secrets: usize,
     pub(super) key_spec: key::Spec,
     pub(super) key: Rule,
+    pub(super) batch: Option<key::Batch>,
 }
 
 pub(super) fn read(
@@ -39,6 +40,7 @@ pub(super) fn read(
         let found = Rule::mistakes(spec).into_iter().filter(|it| *whole || alone(it.field));
         found.for_each(|mistake| at_fault(table, "key", mistake));
     }
+    let batch = batch(table, provider);
     let verify_spec = verify_spec(table, provider)?;
     let count = secrets.len();
     let verifier = verifier(table, &verify_spec, secrets, given);
@@ -56,7 +58,11 @@ pub(super) fn read(
     }
     let key = Rule::new(&key_spec).ok()?;
     let verifier = verifier?.at(url.unwrap_or_default());
-    Some(Identity { verify_spec, verifier, secrets: count, key_spec, key })
+    if batch.is_some() && key.reads_a_form() {
+        let cause = "has a form: part, but the elements of a batch are JSON";
+        table.add("key.parts", wrong(cause, "write json:/pointer, which is of the element"));
+    }
+    Some(Identity { verify_spec, verifier, secrets: count, key_spec, key, batch })
 }
 
 /// The signer of attempts: Standard Webhooks, whatever the provider's own scheme is.
@@ -137,6 +143,25 @@ fn key_spec(table: &mut Table<'_>, provider: Provider) -> Option<Readable<key::S
         Provider::Known(_) | Provider::Custom => specification(table, "key", "parts"),
         Provider::Unclear => {
             table.take("key");
+            None
+        },
+    }
+}
+
+fn batch(table: &mut Table<'_>, provider: Provider) -> Option<key::Batch> {
+    match provider {
+        Provider::Known(preset) => {
+            if table.take("batch").is_some() {
+                let mend = "remove it, or write provider = \"custom\"";
+                table.add("batch", wrong("the preset knows whether there are batches", mend));
+            }
+            preset.batch.clone()
+        },
+        Provider::Custom if table.has("batch") => {
+            specification(table, "batch", "elements")?.if_whole()
+        },
+        Provider::Custom | Provider::Unclear => {
+            table.take("batch");
             None
         },
     }

@@ -166,7 +166,7 @@ fn a_source_signs_what_it_takes_itself() {
         source.sign(&mut sent, "id-1", now).unwrap();
         assert!(sent.headers.contains_key("content-type"), "{text}");
         let verified = source.verifier.check(sent, now).unwrap();
-        let found = source.key.derive(&verified, uuid::Uuid::nil).unwrap();
+        let found = source.key.derive(&verified, Uuid::nil).unwrap();
         assert_eq!(found.text, key, "{text}");
     }
     let github = source(&preset("github", ""));
