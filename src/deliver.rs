@@ -33,7 +33,7 @@ pub use dial::{BadTarget, Trust};
 #[doc(hidden)]
 pub use headers::end_to_end;
 pub use headers::nominated;
-pub use request::matters;
+pub use request::{BATCH, matters};
 
 use answer::Body;
 use dial::Place;

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
@@ -13,36 +12,35 @@ use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use uuid::Uuid;
 
 use crate::claim::{Claims, Follower, Seat};
 use crate::clock::{self, Clock};
 use crate::deliver::{matters, nominated};
 use crate::gate::{Claimed, Gate, Life, Rejected};
-use crate::key::Key;
+use crate::key::{Key, Scope};
 use crate::preset::{self, Asked, WrongToken, may_greet};
 use crate::record::{Copy, Finish, Meets, Mode, Token};
 use crate::reply::Reply;
 use crate::store::{Arrived, Seen, Unavailable};
 use crate::telemetry::{self, Outcome};
 use crate::time::{self, Millis};
-use crate::verify::{Delivery, Verified};
 
+mod batch;
 mod body;
+mod identify;
 mod lead;
 mod sender;
 mod unbroken;
 
+use batch::{Admitted, Batches};
 use body::{Held, Room};
+use identify::{Claimable, copy};
 pub use sender::Sender;
 use unbroken::Unbroken;
 
 /// Bytes of bodies in memory at once, of all requests. For a further one the unfinished body
 /// that has been coming longest gives way; where all are whole it is refused with 503.
 pub const BODIES_IN_FLIGHT: usize = 256 << 20;
-
-/// Bytes of a long key's full text that the record keeps; its SHA-256 is its identity.
-const LONG_KEY: usize = 16 << 10;
 
 /// Characters of an unknown path that the log shows.
 const PATH_SHOWN: usize = 100;
@@ -55,6 +53,7 @@ pub struct Ingress {
     clock: Arc<Clock>,
     claims: Claims<Led>,
     bodies: Arc<Room>,
+    batches: Batches,
     body_timeout: Duration,
 }
 
@@ -117,21 +116,14 @@ impl Turned {
     }
 }
 
-/// A verified delivery with its identity: all that a claim needs.
-struct Claimable {
-    copy: Copy,
-    key: Key,
-    delivery: Delivery,
-    from: Sender,
-}
-
 impl Ingress {
     /// The public side for `gates`, each at its source's path.
     pub fn new(gates: &[Arc<Gate>], life: Life, clock: Arc<Clock>, body_timeout: Duration) -> Self {
         telemetry::zero_no_source();
         let gates = gates.iter().map(|gate| (gate.source.path.clone(), Arc::clone(gate))).collect();
         let bodies = Room::new(BODIES_IN_FLIGHT);
-        Self { gates, life, clock, claims: Claims::new(), bodies, body_timeout }
+        let (claims, batches) = (Claims::new(), Batches::new());
+        Self { gates, life, clock, claims, bodies, batches, body_timeout }
     }
 
     /// Answers one request of a provider.
@@ -143,8 +135,8 @@ impl Ingress {
             tracing::info!(path, outcome = Outcome::NotFound.word(), "delivery");
             return Reply::refuse(Outcome::NotFound, "no source has this path").into_response();
         };
-        let claimable = match self.admit(&gate, from, request).await {
-            Ok(claimable) => claimable,
+        let (admitted, room, held) = match self.admit(&gate, from, request).await {
+            Ok(admitted) => admitted,
             Err(Turned { reply, why }) => {
                 gate.meters.delivered(reply.outcome);
                 gate.meters.delivery_duration.record(begun.elapsed());
@@ -159,7 +151,12 @@ impl Ingress {
                 return reply.into_response();
             },
         };
-        let (claimable, room, held) = claimable;
+        let claimable = match admitted {
+            Admitted::One(claimable) => claimable,
+            Admitted::Several(batch) => {
+                return self.receive_batch(gate, batch, (room, held), begun).await;
+            },
+        };
         if let Some(answered) = self.recall(&gate, &claimable.copy) {
             let id = answered.id.as_ref().unwrap_or(&claimable.copy.id);
             self.tell(&gate, id, &claimable.key, &answered, begun);
@@ -189,7 +186,7 @@ impl Ingress {
         gate: &Gate,
         from: Sender,
         request: Request<Incoming>,
-    ) -> Result<(Claimable, Held, TaskTrackerToken), Turned> {
+    ) -> Result<(Admitted, Held, TaskTrackerToken), Turned> {
         if request.method() != Method::POST {
             return Err(asked(gate, request));
         }
@@ -211,17 +208,11 @@ impl Ingress {
         })?;
         gate.seen(self.clock.now());
         greet(gate, verified.delivery(), true)?;
-        let key = gate.source.key.derive(&verified, Uuid::new_v4).map_err(|why| {
-            let detail = format!("no key can be derived: {why}");
-            Turned { reply: Reply::refuse(Outcome::Invalid, &detail), why: why.word() }
-        })?;
-        let earlier = gate.earlier(&*self.life.store, &verified, &key).map_err(|error| Turned {
-            reply: unavailable(error),
-            why: "the store cannot be read",
-        })?;
-        let mut claimable = claimable(gate, verified, key, from);
-        claimable.copy.earlier = earlier;
-        Ok((claimable, room, held))
+        let admitted = match &gate.source.batch {
+            None => Admitted::One(self.identify(gate, verified, Scope::Whole, from)?),
+            Some(batch) => self.admit_batch(gate, batch, verified, from).await?,
+        };
+        Ok((admitted, room, held))
     }
 
     /// Draining begins nothing new.
@@ -352,15 +343,7 @@ impl Ingress {
         if reply.outcome == Outcome::Queued && answered.waits {
             gate.wake.notify_one();
         }
-        if !answered.told {
-            let seen = Seen {
-                at: now,
-                outcome: reply.outcome.word().to_owned(),
-                status: reply.status,
-                mismatch: reply.mismatch,
-            };
-            self.life.store.note(id, seen);
-        }
+        self.note(id, answered, now);
         tracing::info!(
             source = gate.source.name,
             key = key.text,
@@ -372,6 +355,16 @@ impl Ingress {
             duration_ms = time::millis(took),
             "delivery"
         );
+    }
+
+    /// The story, unless it has this delivery already.
+    fn note(&self, id: &str, answered: &Answered, now: Millis) {
+        let Answered { reply, told, .. } = answered;
+        if !told {
+            let outcome = reply.outcome.word().to_owned();
+            let (status, mismatch) = (reply.status, reply.mismatch);
+            self.life.store.note(id, Seen { at: now, outcome, status, mismatch });
+        }
     }
 }
 
@@ -418,23 +411,6 @@ fn refuse_nominations(gate: &Gate, headers: &HeaderMap) -> Result<(), Turned> {
     Ok(())
 }
 
-/// What a claim needs of a verified delivery. Only a verified one gets here.
-fn claimable(gate: &Gate, verified: Verified, key: Key, from: Sender) -> Claimable {
-    let mut delivery = verified.into_delivery();
-    from.address(&mut delivery);
-    let mut sha256 = [0; 32];
-    let hashed = digest::digest(&digest::SHA256, &delivery.body);
-    sha256.copy_from_slice(hashed.as_ref());
-    let copy = Copy {
-        id: format!("{}:{}", gate.source.name, key.text),
-        earlier: None,
-        long: key.long.as_deref().map(|text| cut(text).to_owned()),
-        sha256,
-        bytes: u64::try_from(delivery.body.len()).unwrap_or(u64::MAX),
-    };
-    Claimable { copy, key, delivery, from }
-}
-
 /// The answer to a copy that does not lead.
 fn answer(gate: &Gate, arrived: Arrived) -> Answered {
     let Arrived { arrival, answer, taken } = arrived;
@@ -466,11 +442,6 @@ fn answer(gate: &Gate, arrived: Arrived) -> Answered {
         waits: taken.is_none(),
         reply,
     }
-}
-
-/// At most [`LONG_KEY`] bytes of a key's full text, which is ASCII.
-fn cut(text: &str) -> &str {
-    text.get(..LONG_KEY).unwrap_or(text)
 }
 
 fn unavailable(error: Unavailable) -> Reply {

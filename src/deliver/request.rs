@@ -23,6 +23,9 @@ const SOURCE: HeaderName = HeaderName::from_static("oncegate-source");
 const KEY: HeaderName = HeaderName::from_static("oncegate-key");
 const ATTEMPT: HeaderName = HeaderName::from_static("oncegate-attempt");
 const RECEIVED: HeaderName = HeaderName::from_static("oncegate-received");
+/// Which element of which batch an event is: stored with it, as one that a provider sent is
+/// removed before.
+pub const BATCH: HeaderName = HeaderName::from_static("oncegate-batch");
 const UNKNOWN: HeaderName = HeaderName::from_static("oncegate-unknown");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -48,8 +51,9 @@ pub(super) fn build(
     signer: Option<&Verifier>,
     attempt: &Attempt<'_>,
 ) -> Result<Request<Full<Bytes>>, Unsendable> {
+    let passes = |name: &str| is_the_providers(name) || name == BATCH.as_str();
     let mut sent = Delivery {
-        headers: end_to_end(&attempt.delivery.headers, is_the_providers),
+        headers: end_to_end(&attempt.delivery.headers, passes),
         ..attempt.delivery.clone()
     };
     if let Some(signer) = signer {

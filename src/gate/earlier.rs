@@ -12,19 +12,20 @@ use aws_lc_rs::digest;
 use uuid::Uuid;
 
 use super::Gate;
-use crate::key::Key;
+use crate::key::{Key, Scope};
 use crate::record::Event;
 use crate::store::{Store, Unavailable};
 use crate::verify::{Delivery, Verified};
 
 impl Gate {
-    /// The id of the stored event that `delivery`, whose key is `key` now, is a copy of by a
-    /// key rule of before. For `none` and `coalesce` there is none: equal bytes are different
+    /// The id of the stored event that so much of `delivery`, whose key is `key` now, is a copy
+    /// of by a key rule of before. For `none` and `coalesce` there is none: equal bytes are different
     /// events then.
     pub fn earlier(
         &self,
         store: &dyn Store,
         delivery: &Verified,
+        scope: Scope<'_>,
         key: &Key,
     ) -> Result<Option<String>, Unavailable> {
         if !key.identifies() {
@@ -32,13 +33,13 @@ impl Gate {
         }
         for rule in &self.old_keys {
             // A rule that makes no key, or one of `none` or `coalesce`, finds nothing.
-            let Ok(old) = rule.derive(delivery, Uuid::nil) else { continue };
+            let Ok(old) = rule.derive_of(delivery, scope, Uuid::nil) else { continue };
             if !old.identifies() || old.text == key.text {
                 continue;
             }
             let id = format!("{}:{}", self.source.name, old.text);
             if let Some(event) = store.event(&id)?
-                && self.is_the_same(store, &event, delivery, key)?
+                && self.is_the_same(store, &event, delivery, scope, key)?
             {
                 return Ok(Some(event.id));
             }
@@ -51,13 +52,18 @@ impl Gate {
         store: &dyn Store,
         event: &Event,
         delivery: &Verified,
+        scope: Scope<'_>,
         key: &Key,
     ) -> Result<bool, Unavailable> {
         // A damaged record is Held: nothing is swallowed by it.
         if event.body.is_unknown() {
             return Ok(true);
         }
-        let sha256 = digest::digest(&digest::SHA256, &delivery.delivery().body);
+        let bytes = match scope {
+            Scope::Element(element) => element,
+            Scope::Whole | Scope::Elements(_) | Scope::NoBatch(_) => &delivery.delivery().body,
+        };
+        let sha256 = digest::digest(&digest::SHA256, bytes);
         if event.body.sha256 != sha256.as_ref() {
             return Ok(false);
         }
@@ -66,6 +72,7 @@ impl Gate {
         }
         let Some(stored) = store.body(&event.id)? else { return Ok(false) };
         let stored = self.source.verifier.recall(Delivery::from(stored));
-        Ok(self.source.key.derive(&stored, Uuid::nil).as_ref() == Ok(key))
+        // Its body has the same bytes, so it is as much of it.
+        Ok(self.source.key.derive_of(&stored, scope, Uuid::nil).as_ref() == Ok(key))
     }
 }

@@ -10,6 +10,7 @@ use crate::harness::{Answer, Connection, Gateway, Request};
 mod admin;
 mod answers;
 mod api;
+mod batches;
 mod compact;
 mod copies;
 mod drain;
