@@ -24,6 +24,7 @@ use crate::reply::Reply;
 use crate::store::{Arrived, Seen, Unavailable};
 use crate::telemetry::{self, Outcome};
 use crate::time::{self, Millis};
+use crate::verify::Delivery;
 
 mod batch;
 mod body;
