@@ -19,7 +19,7 @@ use secrecy::SecretSlice;
 use uuid::Uuid;
 
 use crate::key::{Key, Rule, Scope, Split};
-use crate::preset::{Acknowledgement, Handshake, Sample};
+use crate::preset::{Acknowledgement, Handshake, ReplayGuard, Sample};
 use crate::record::{Mode, Policy};
 use crate::time::Millis;
 use crate::verify::{Delivery, Rejection, Verified, Verifier};
@@ -235,6 +235,8 @@ pub struct Source {
     pub final_statuses: Vec<u16>,
     /// Whether the provider sends again what was not answered 2xx.
     pub provider_retries: bool,
+    /// What becomes of signed content that comes under another key than before.
+    pub replay_guard: ReplayGuard,
     /// What a copy is answered when there is no recorded answer.
     pub acknowledgement: Acknowledgement,
     /// What the provider asks of an endpoint itself.
@@ -283,7 +285,8 @@ impl From<Rejection> for Unsigned {
             | Rejection::Malformed
             | Rejection::Stale
             | Rejection::Future
-            | Rejection::Wrong => Self::Lacks(rejection),
+            | Rejection::Wrong
+            | Rejection::Replayed => Self::Lacks(rejection),
         }
     }
 }

@@ -19,10 +19,12 @@ use crate::telemetry::{self, Meters};
 use crate::time::{self, Millis};
 use crate::verify::Delivery;
 
+mod earlier;
 pub mod rejections;
+pub mod replays;
 
 pub use rejections::{Rejected, Rejections};
-mod earlier;
+pub use replays::{Content, Replay, Replays};
 
 /// What outlives any one request: the store, the tasks, the two ends of the process.
 #[derive(Clone, Debug)]
@@ -50,6 +52,8 @@ pub struct Gate {
     pub wake: Notify,
     /// What was turned away lately.
     pub rejections: Rejections,
+    /// What was signed lately.
+    replays: Replays,
     /// When the last verified delivery arrived, in milliseconds; 0 before the first.
     last_delivery: AtomicU64,
     /// Tells copies that wait: a run of a signal has ended.
@@ -98,6 +102,7 @@ impl Gate {
             meters: Meters::new(&source.name),
             wake: Notify::new(),
             rejections: Rejections::default(),
+            replays: Replays::default(),
             last_delivery: AtomicU64::new(0),
             run_ended: Notify::new(),
             upstream: Upstream::new(&source, trust)?,

@@ -31,6 +31,7 @@ mod body;
 mod identify;
 mod lead;
 mod sender;
+mod suspect;
 mod unbroken;
 
 use batch::{Admitted, Batches};
@@ -158,7 +159,9 @@ impl Ingress {
                 return self.receive_batch(gate, batch, (room, held), begun).await;
             },
         };
-        if let Some(answered) = self.recall(&gate, &claimable.copy) {
+        let suspect = claimable.suspect;
+        if let Some(mut answered) = self.recall(&gate, &claimable.copy) {
+            answered.reply.suspect = suspect;
             let id = answered.id.as_ref().unwrap_or(&claimable.copy.id);
             self.tell(&gate, id, &claimable.key, &answered, begun);
             return answered.reply.into_response();
@@ -168,7 +171,8 @@ impl Ingress {
         let answering = async move {
             let _held = held;
             let (id, key) = (claimable.copy.id.clone(), claimable.key.clone());
-            let answered = ingress.claim(&gate, claimable).await;
+            let mut answered = ingress.claim(&gate, claimable).await;
+            answered.reply.suspect = suspect;
             drop(room);
             let id = answered.id.as_ref().unwrap_or(&id);
             ingress.tell(&gate, id, &key, &answered, begun);
@@ -202,16 +206,13 @@ impl Ingress {
         greet(gate, &delivery, false)?;
         let (at, bytes) = (clock::wall(), delivery.body.len());
         let verified = gate.source.verifier.check(delivery, at).map_err(|reason| {
-            gate.reject(Rejected { at, reason, from: from.address, bytes });
-            // The same for every reason: an attacker learns nothing from it.
-            let reply = Reply::refuse(Outcome::Rejected, "the signature is missing or not valid");
-            Turned { reply, why: reason.word() }
+            suspect::reject(gate, Rejected { at, reason, from: from.address, bytes })
         })?;
         gate.seen(self.clock.now());
         greet(gate, verified.delivery(), true)?;
         let admitted = match &gate.source.batch {
-            None => Admitted::One(self.identify(gate, verified, Scope::Whole, from)?),
-            Some(batch) => self.admit_batch(gate, batch, verified, from).await?,
+            None => Admitted::One(self.identify(gate, verified, Scope::Whole, (from, at))?),
+            Some(batch) => self.admit_batch(gate, batch, verified, (from, at)).await?,
         };
         Ok((admitted, room, held))
     }
@@ -341,6 +342,9 @@ impl Ingress {
         if reply.mismatch {
             gate.meters.mismatches.increment(1);
         }
+        if reply.suspect {
+            gate.meters.suspects.increment(1);
+        }
         if reply.outcome == Outcome::Queued && answered.waits {
             gate.wake.notify_one();
         }
@@ -353,6 +357,7 @@ impl Ingress {
             attempt,
             token = token.0,
             upstream_status = upstream,
+            suspect = reply.suspect.then_some(true),
             duration_ms = time::millis(took),
             "delivery"
         );

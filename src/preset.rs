@@ -30,6 +30,35 @@ pub struct Acknowledgement {
     pub body: String,
 }
 
+/// What becomes of signed content that comes under another key than before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReplayGuard {
+    /// Not looked at.
+    #[default]
+    Off,
+    /// Counted and marked, once the event that it came with first is done.
+    Flag,
+    /// Refused then.
+    Refuse,
+}
+
+impl ReplayGuard {
+    /// The word in settings.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Flag => "flag",
+            Self::Refuse => "refuse",
+        }
+    }
+
+    /// Whether there is anything to guard: the same signed content can have several keys.
+    pub fn is_of_use(verify: &verify::Spec, key: &key::Spec) -> bool {
+        verify.signs() && key.parts.iter().any(|part| !verify.covers(part))
+    }
+}
+
 /// What one provider does, and the defaults that follow from it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,9 +88,9 @@ pub struct Preset {
     /// is written.
     #[serde(default)]
     pub order_hint: Option<String>,
-    /// TMP
+    /// What becomes of its signed content under another key.
     #[serde(default)]
-    pub replay_guard: Option<String>,
+    pub replay_guard: ReplayGuard,
     /// Proxy, or queue where the provider never retries.
     #[serde(deserialize_with = "mode")]
     pub mode: Mode,
@@ -235,7 +264,7 @@ static CUSTOM: LazyLock<Preset> = LazyLock::new(|| Preset {
     retries: true,
     answers: false,
     order_hint: None,
-    replay_guard: None,
+    replay_guard: ReplayGuard::Off,
     mode: Mode::Proxy,
     wait: Duration::from_secs(4),
     ttl: Duration::from_hours(35 * 24),

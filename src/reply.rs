@@ -28,6 +28,8 @@ pub struct Reply {
     pub replayed: bool,
     /// Same key, other body.
     pub mismatch: bool,
+    /// The same signed content was done under another key.
+    pub suspect: bool,
 }
 
 impl Reply {
@@ -40,6 +42,7 @@ impl Reply {
             body: Bytes::from(acknowledgement.body.clone()),
             replayed: false,
             mismatch: false,
+            suspect: false,
         }
     }
 
@@ -53,6 +56,7 @@ impl Reply {
             body: Bytes::from(greeting.body),
             replayed: false,
             mismatch: false,
+            suspect: false,
         }
     }
 
@@ -69,6 +73,7 @@ impl Reply {
             body: Bytes::from(answer.body),
             replayed: true,
             mismatch: false,
+            suspect: false,
         }
     }
 
@@ -107,6 +112,7 @@ impl Reply {
             body: Bytes::from(body.to_string()),
             replayed: false,
             mismatch: false,
+            suspect: false,
         }
     }
 
@@ -166,6 +172,9 @@ impl IntoResponse for Reply {
         }
         if self.mismatch {
             headers.insert("oncegate-mismatch", HeaderValue::from_static("true"));
+        }
+        if self.suspect {
+            headers.insert("oncegate-suspect", HeaderValue::from_static("true"));
         }
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_GATEWAY);
         (status, headers, Body::from(self.body)).into_response()

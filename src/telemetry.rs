@@ -162,6 +162,10 @@ fn describe() {
     describe_counter!("oncegate_signature_failures_total", "Rejected deliveries, by reason.");
     describe_counter!("oncegate_mismatches_total", "Copies with the key of another body.");
     describe_counter!(
+        "oncegate_suspects_total",
+        "Deliveries whose signed content was done under another key."
+    );
+    describe_counter!(
         "oncegate_stale_settlements_total",
         "Results that came after a newer claim, or after the event was done."
     );
@@ -201,6 +205,8 @@ pub struct Meters {
     rejections: Vec<Counter>,
     /// Copies with the key of another body.
     pub mismatches: Counter,
+    /// Signed content that was done under another key.
+    pub suspects: Counter,
     /// How long deliveries take.
     pub delivery_duration: Histogram,
     /// How long attempts take.
@@ -234,6 +240,7 @@ impl Meters {
                 })
                 .collect(),
             mismatches: counter!("oncegate_mismatches_total", "source" => label()),
+            suspects: counter!("oncegate_suspects_total", "source" => label()),
             delivery_duration: histogram!("oncegate_delivery_duration_seconds", "source" => label()),
             attempt_duration: histogram!("oncegate_attempt_duration_seconds", "source" => label()),
             duplicate_lag: histogram!("oncegate_duplicate_lag_seconds", "source" => label()),

@@ -15,13 +15,13 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use aws_lc_rs::digest;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method};
 
 use crate::key::{elements, part, steps};
 use crate::time::Millis;
 
+mod content;
 mod fill;
 mod headers;
 mod pair;
@@ -120,11 +120,13 @@ pub enum Rejection {
     Future,
     /// No signature fits any secret.
     Wrong,
+    /// What was signed is that of an event that was done under another key.
+    Replayed,
 }
 
 impl Rejection {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Missing,
         Self::Repeated,
         Self::TooLarge,
@@ -133,6 +135,7 @@ impl Rejection {
         Self::Stale,
         Self::Future,
         Self::Wrong,
+        Self::Replayed,
     ];
 
     /// The word in metrics and logs.
@@ -146,6 +149,7 @@ impl Rejection {
             Self::Stale => "stale",
             Self::Future => "future",
             Self::Wrong => "wrong",
+            Self::Replayed => "replayed",
         }
     }
 }
@@ -260,20 +264,6 @@ impl Verifier {
         let parts = elements(&delivery.body, pointer).map_err(|_no_array| Rejection::Malformed)?;
         // Of nothing, every element is signed.
         if parts.is_empty() { Err(Rejection::Missing) } else { Ok(parts) }
-    }
-
-    /// The SHA-256 of what is signed: two deliveries that have it alike are one, said twice.
-    /// Nothing where nothing is signed.
-    pub fn content(&self, verified: &Verified) -> Option<[u8; 32]> {
-        let Kind::Signature(signature) = &self.kind else { return None };
-        let mut context = digest::Context::new(&digest::SHA256);
-        for body in self.parts(&verified.delivery).ok()? {
-            let request = Request { delivery: &verified.delivery, body };
-            for piece in signature.message(request)? {
-                context.update(&piece);
-            }
-        }
-        context.finish().as_ref().try_into().ok()
     }
 
     /// A delivery that was checked before it was stored. Its time is over, so it is not checked

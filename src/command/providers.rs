@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use oncegate::config::{write_duration, write_size};
-use oncegate::preset::{self, Preset};
+use oncegate::preset::{self, Preset, ReplayGuard};
 use oncegate::record::Mode;
 use oncegate::verify::{Scheme, Spec};
 use serde_json::{Value, json};
@@ -90,6 +90,7 @@ fn show(preset: &Preset) -> Result<(), Failure> {
         ("header", Some(header(verify))),
         ("key", Some(key(preset))),
         ("key is signed", Some(if preset.signs_its_key() { "yes" } else { "no" }.to_owned())),
+        ("replay_guard", guard(preset).map(str::to_owned)),
         ("retries", Some(if preset.retries { "by itself" } else { "never by itself" }.to_owned())),
         ("mode", Some(mode(preset.mode).to_owned())),
         ("wait", Some(write_duration(preset.wait))),
@@ -140,6 +141,11 @@ fn key(preset: &Preset) -> String {
     }
 }
 
+/// What guards its key, if anything does.
+fn guard(preset: &Preset) -> Option<&'static str> {
+    Some(preset.replay_guard.word()).filter(|_| preset.replay_guard != ReplayGuard::Off)
+}
+
 /// The signature's header, in each of its families.
 fn header(verify: &Spec) -> String {
     match verify.families.as_slice() {
@@ -184,6 +190,7 @@ fn tell(preset: &Preset) -> Value {
         "key": preset.key,
         "batch": preset.batch.as_ref().map(|batch| batch.elements.to_string()),
         "key_signed": preset.signs_its_key(),
+        "replay_guard": preset.replay_guard.word(),
         "retries": preset.retries,
         "mode": mode(preset.mode),
         "wait": write_duration(preset.wait),

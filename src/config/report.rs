@@ -175,6 +175,7 @@ fn source(source: &Source) -> Section {
         ("final", json!(source.final_statuses)),
         ("on_unknown", json!(on_unknown)),
         ("on_mismatch", json!(on_mismatch)),
+        ("replay_guard", json!(source.replay_guard.word())),
         ("signed", json!(source.signer.is_some())),
         ("retries", json!(source.provider_retries)),
         ("acknowledgement", json!(source.acknowledgement.status)),

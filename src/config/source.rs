@@ -14,7 +14,7 @@ use super::sections::{TICK, collide};
 use super::table::{Table, nearest};
 use super::values::{boolean, decimal, duration, hook_path, size, target, text, whole, word};
 use super::{Server, Source};
-use crate::preset::{self, Preset};
+use crate::preset::{self, Preset, ReplayGuard};
 use crate::record::{Mode, OnMismatch, OnUnknown, Policy, Retry};
 
 mod identity;
@@ -26,6 +26,9 @@ const DAY: Duration = Duration::from_hours(24);
 const DECADE: Duration = Duration::from_hours(24 * 3653);
 /// An event is one value of the store and is held in memory whole.
 const MAX_BODY: u64 = 256 << 20;
+
+const GUARDS: [(&str, ReplayGuard); 3] =
+    [("off", ReplayGuard::Off), ("flag", ReplayGuard::Flag), ("refuse", ReplayGuard::Refuse)];
 
 /// Where a source's defaults come from.
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +104,7 @@ fn one(name: &str, mut table: Table<'_>, places: Places<'_>, server: &Server) ->
     let wait = table.read("wait", defaults.wait, duration(Duration::ZERO..=DAY));
     let concurrency = table.read("concurrency", 16, whole(1..=10_000));
     let policy = policy(&mut table, mode, defaults.acknowledgement.status, defaults.ttl);
+    let guard = table.find("replay_guard", word(&GUARDS));
     let url = server.public_url.as_ref().map(|url| format!("{url}{path}"));
     let identity = identity::read(&mut table, provider, places, url.as_deref());
     let verify_token = secret::single(&mut table, "verify_token", places);
@@ -108,6 +112,10 @@ fn one(name: &str, mut table: Table<'_>, places: Places<'_>, server: &Server) ->
     let was = table.read("was", Vec::new(), names::was);
     table.finish();
     let identity = identity?;
+    // The preset's guard is for the preset's key.
+    let guarded = ReplayGuard::is_of_use(&identity.verify_spec, &identity.key_spec);
+    let replay_guard =
+        guard.unwrap_or(if guarded { defaults.replay_guard } else { ReplayGuard::Off });
     Some(Source {
         name: name.to_owned(),
         was,
@@ -121,6 +129,7 @@ fn one(name: &str, mut table: Table<'_>, places: Places<'_>, server: &Server) ->
         max_body: usize::try_from(max_body).unwrap_or(usize::MAX),
         final_statuses,
         provider_retries,
+        replay_guard,
         acknowledgement: defaults.acknowledgement.clone(),
         handshakes: &defaults.handshakes,
         verify_token,

@@ -291,6 +291,7 @@ fn check_prints_what_is_in_force_and_what_to_think_about() {
     final = []
     on_unknown = "redeliver"
     on_mismatch = "flag"
+    replay_guard = "off"
     signed = false
     retries = true
     acknowledgement = 200
@@ -328,6 +329,7 @@ fn check_prints_what_is_in_force_and_what_to_think_about() {
     final = [400,422]
     on_unknown = "hold"
     on_mismatch = "flag"
+    replay_guard = "off"
     signed = false
     retries = true
     acknowledgement = 200

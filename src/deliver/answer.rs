@@ -163,5 +163,5 @@ pub fn provider_answer(report: &Report) -> Reply {
         headers.push(("oncegate-upstream-status".to_owned(), told));
     }
     let body = report.body.clone();
-    Reply { outcome, status, headers, body, replayed: false, mismatch: false }
+    Reply { outcome, status, headers, body, replayed: false, mismatch: false, suspect: false }
 }

@@ -20,7 +20,7 @@ use crate::record::Copy;
 use crate::reply::Reply;
 use crate::store::Payload;
 use crate::telemetry::Outcome;
-use crate::time;
+use crate::time::{self, Millis};
 use crate::verify::{Delivery, Verified};
 
 /// Bytes that what is made of batches takes in memory at once, beside their bodies. A further
@@ -110,7 +110,7 @@ impl Ingress {
         gate: &Gate,
         batch: &key::Batch,
         verified: Verified,
-        from: Sender,
+        (from, at): (Sender, Millis),
     ) -> Result<Admitted, Turned> {
         let mut room = self.batches.enter(verified.delivery()).await?;
         let body = verified.delivery().body.clone();
@@ -121,7 +121,9 @@ impl Ingress {
                 return Err(Turned { reply, why: "a batch of nothing" });
             },
             Ok(Split::Whole(why)) => {
-                return self.identify(gate, verified, Scope::NoBatch(why), from).map(Admitted::One);
+                return self
+                    .identify(gate, verified, Scope::NoBatch(why), (from, at))
+                    .map(Admitted::One);
             },
             Err(why) => {
                 let detail = format!("the batch has more than {MAX_ELEMENTS} elements");
@@ -131,7 +133,7 @@ impl Ingress {
         };
         if !gate.source.splits() {
             let scope = Scope::Elements(&elements);
-            return self.identify(gate, verified, scope, from).map(Admitted::One);
+            return self.identify(gate, verified, scope, (from, at)).map(Admitted::One);
         }
         if headers(verified.delivery(), elements.len()) > HEADERS_STORED {
             let why = "the headers, which each element is stored with, are too large";

@@ -10,6 +10,7 @@ use crate::key::{Key, Scope};
 use crate::record::Copy;
 use crate::reply::Reply;
 use crate::telemetry::Outcome;
+use crate::time::Millis;
 use crate::verify::{Delivery, Verified};
 
 /// Bytes of a long key's full text that the record keeps; its SHA-256 is its identity.
@@ -21,6 +22,8 @@ pub(super) struct Claimable {
     pub(super) key: Key,
     pub(super) delivery: Delivery,
     pub(super) from: Sender,
+    /// Whether its signed content was done under another key.
+    pub(super) suspect: bool,
 }
 
 impl Ingress {
@@ -49,14 +52,17 @@ impl Ingress {
         gate: &Gate,
         verified: Verified,
         scope: Scope<'_>,
-        from: Sender,
+        (from, at): (Sender, Millis),
     ) -> Result<Claimable, Turned> {
         let (key, earlier) = self.key(gate, &verified, scope)?;
+        let content = gate.signed_content(&verified, &key);
         let mut delivery = verified.into_delivery();
         from.address(&mut delivery);
         delivery.headers.remove(BATCH);
         let copy = copy(gate, &key, earlier, &delivery.body);
-        Ok(Claimable { copy, key, delivery, from })
+        let mut claimable = Claimable { copy, key, delivery, from, suspect: false };
+        self.guard(gate, content, at, &mut claimable)?;
+        Ok(claimable)
     }
 }
 

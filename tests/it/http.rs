@@ -24,6 +24,7 @@ mod proxies;
 mod queue;
 mod received;
 mod refused;
+mod replays;
 mod settings;
 mod tls;
 mod unix;

@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use oncegate::config::{write_duration, write_size};
 use oncegate::preset::{self, Preset};
 
-use super::{header, key, mode, settings, signature};
+use super::{guard, header, key, mode, settings, signature};
 
 const ABOUT: &str = "\
 # Providers
@@ -64,6 +64,9 @@ fn section(page: &mut String, preset: &Preset) -> fmt::Result {
     writeln!(page, "- Signature: {}", signature(verify))?;
     writeln!(page, "- Header: `{}`", header(verify))?;
     writeln!(page, "- Key: {}", key(preset))?;
+    if let Some(guard) = guard(preset) {
+        writeln!(page, "- Guard against replays: `replay_guard = \"{guard}\"`")?;
+    }
     let repeats = write_duration(preset.horizon);
     writeln!(page, "- A copy may come for {repeats}, resent by hand included")?;
     let (status, largest) = (preset.acknowledgement.status, write_size(preset.max_body as u64));

@@ -4,7 +4,7 @@
 use crate::config::values::write_duration;
 use crate::config::{Config, Source, Tls};
 use crate::key::Fallback;
-use crate::preset;
+use crate::preset::{self, ReplayGuard};
 use crate::record::Mode;
 use crate::verify::Spec;
 
@@ -49,6 +49,7 @@ fn about(source: &Source) -> Vec<String> {
     if !keyed_by_preset(source) {
         about.extend(unsigned(source));
     }
+    about.extend(idle_guard(source));
     if source.key_spec.parts.is_empty() && source.key_spec.fallback == Fallback::None {
         about.push(
             "the key has no parts and fallback \"none\": no copy is ever known as one".to_owned(),
@@ -75,6 +76,20 @@ fn about(source: &Source) -> Vec<String> {
         );
     }
     about
+}
+
+/// A guard against replays that has nothing to guard.
+fn idle_guard(source: &Source) -> Option<String> {
+    let Source { verify_spec: spec, key_spec, replay_guard: guard, .. } = source;
+    if *guard == ReplayGuard::Off || ReplayGuard::is_of_use(spec, key_spec) {
+        return None;
+    }
+    let why = if spec.signs() {
+        "the signature covers all that the key is read from"
+    } else {
+        "nothing is signed"
+    };
+    Some(format!("replay_guard = \"{}\" guards nothing: {why}", guard.word()))
 }
 
 /// What a provider does that is good to know of.
@@ -113,9 +128,14 @@ fn unsigned(source: &Source) -> Vec<String> {
         Some(_) => format!(", for {}", write_duration(spec.tolerance.unwrap_or(Spec::TOLERANCE))),
         None => String::new(),
     };
+    let guard = match source.replay_guard {
+        ReplayGuard::Off => "; `replay_guard` notices that",
+        ReplayGuard::Flag => "; replay_guard flags that",
+        ReplayGuard::Refuse => "; replay_guard refuses that",
+    };
     let parts = key_spec.parts.iter().filter(|part| !spec.covers(part));
     told.extend(parts.map(|part| {
-        format!("the key is read from {part}, which is not signed: whoever holds one signed request can send it again under another id{within}")
+        format!("the key is read from {part}, which is not signed: whoever holds one signed request can send it again under another id{within}{guard}")
     }));
     told
 }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 
 use super::*;
+use crate::preset::ReplayGuard;
 use crate::time::Millis;
 
 fn custom(verify: &str, key: &str) -> String {
@@ -63,13 +64,67 @@ fn a_source_that_knows_no_copies_is_warned_of() {
 }
 
 #[test]
+fn a_guard_against_replays_is_told_of_where_it_is_missed_and_where_it_guards_nothing() {
+    let idle = "replay_guard = \"flag\" guards nothing: ";
+    let warnings = |text: &str| good(text, &[]).report().warnings;
+    for (guard, said) in [("off", "notices"), ("flag", "flags"), ("refuse", "refuses")] {
+        let text = custom("", "parts = ['header:X-Id']");
+        let text = text.replace(
+            "[sources.a.verify]",
+            &format!("replay_guard = '{guard}'\n[sources.a.verify]"),
+        );
+        let found = warnings(&text);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].ends_with(&format!("{said} that")), "{found:?}");
+        assert!(found[0].contains("replay_guard"), "{found:?}");
+    }
+    for (verify, key, why) in [
+        ("", "parts = ['json:/id']", "the signature covers"),
+        ("", "", "the signature covers"),
+        ("signed = '{id}.{body}'\nid = 'header:X-Id'", "parts = ['header:x-id']", "the signature"),
+    ] {
+        let text = custom(verify, key)
+            .replace("[sources.a.verify]", "replay_guard = 'flag'\n[sources.a.verify]");
+        assert!(warnings(&text).iter().any(|it| it.contains(&format!("{idle}{why}"))), "{text}");
+    }
+    for scheme in ["token", "none"] {
+        let text = custom("", "parts = ['header:X-Id']")
+            .replace("hmac-sha256", scheme)
+            .replace("[sources.a.verify]", "replay_guard = 'flag'\n[sources.a.verify]");
+        let text = if scheme == "none" {
+            text.replace(&format!("secrets = [\"{SECRET}\"]\n"), "")
+        } else {
+            text
+        };
+        let found = warnings(&text);
+        assert!(
+            found.iter().any(|it| it.contains(&format!("{idle}nothing is signed"))),
+            "{found:?}"
+        );
+    }
+}
+
+#[test]
+fn the_guard_of_a_preset_is_for_its_own_key() {
+    let guard = |rest: &str| source(&preset("github", rest)).replay_guard;
+    assert_eq!(guard(""), ReplayGuard::Flag);
+    assert_eq!(guard("replay_guard = 'refuse'"), ReplayGuard::Refuse);
+    assert_eq!(guard("replay_guard = 'off'"), ReplayGuard::Off);
+    let signed = "[sources.a.key]\nparts = ['json:/id']";
+    assert_eq!(guard(signed), ReplayGuard::Off);
+    assert_eq!(good(&preset("github", signed), &[]).report().warnings, Vec::<String>::new());
+    assert_eq!(guard("[sources.a.key]\nparts = ['header:X-Own']"), ReplayGuard::Flag);
+    assert_eq!(source(&preset("slack", "")).replay_guard, ReplayGuard::Off);
+}
+
+#[test]
 fn a_preset_that_is_keyed_by_what_is_not_signed_has_a_note() {
     let base64 = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3";
     let report =
         |name: &str, rest: &str| good(&preset(name, rest).replace(SECRET, base64), &[]).report();
     let github = report("github", "");
     assert_eq!(github.warnings, Vec::<String>::new());
-    insta::assert_snapshot!(github.notes.join("\n"), @"sources.a: the key is read from header:X-GitHub-Delivery, which is not signed: whoever holds one signed request can send it again under another id");
+    insta::assert_snapshot!(github.notes.join("\n"), @"sources.a: the key is read from header:X-GitHub-Delivery, which is not signed: whoever holds one signed request can send it again under another id; replay_guard flags that");
     assert!(github.to_string().contains("\nnote: sources.a: the key"));
     assert_eq!(github.to_json()["notes"].as_array().unwrap().len(), 1);
     assert_eq!(report("shopify", "").notes.len(), 1);

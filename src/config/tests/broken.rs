@@ -32,7 +32,7 @@ secrets = []
 target = "/webhooks"
 timeout = "30 seconds"
 concurrency = "many"
-replay_guard = "flag"
+replay_guard = "flagg"
 on_unknown = { ask = "http://127.0.0.1:5000/ask" }
 [sources.one.verify]
 scheme = "none"
@@ -68,7 +68,7 @@ fn every_mistake_is_told_at_once_with_its_line() {
     config.toml:23: sources.one.target: must be an absolute URL that begins with http:// or https://
     config.toml:24: sources.one.timeout: "30 seconds" is not a duration; write an integer and ms, s, m, h or d, such as "30s"
     config.toml:25: sources.one.concurrency: must be a whole number from 1 to 10000, not "many"
-    config.toml:26: sources.one.replay_guard: is not in this version; remove it
+    config.toml:26: sources.one.replay_guard: must be "off" or "flag" or "refuse", not "flagg"; did you mean "flag"?
     config.toml:27: sources.one.on_unknown: asking the application is not in this version; write "redeliver" or "hold"
     config.toml:28: sources.one.verify: the preset knows how to verify; remove it, or write provider = "custom"
     config.toml:31: sources.one.retry.factor: must be a number from 1 to 100, not 0.5

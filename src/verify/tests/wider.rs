@@ -281,7 +281,8 @@ fn mailguns_token_and_time_are_covered_and_its_event_is_not() {
     assert_eq!(verdict(&verifier, event.clone(), NOW), Ok(()));
     assert!(!spec.covers_body() && !spec.covers("json:/event-data/id"));
     // Which is why the guard goes by what is signed.
-    let content = |delivery| verifier.content(&verifier.check(delivery, seconds(NOW)).unwrap());
+    let content =
+        |delivery| verifier.signed_content(&verifier.check(delivery, seconds(NOW)).unwrap());
     assert!(content(sent.clone()).is_some());
     assert_eq!(content(sent), content(event));
 }
@@ -312,13 +313,13 @@ fn the_content_of_a_retry_signed_anew_is_another_and_of_a_copy_the_same() {
     let at = |now| {
         let mut sent = delivery("{}");
         verifier.sign(&mut sent, "", seconds(now)).unwrap();
-        verifier.content(&verifier.check(sent, seconds(now)).unwrap()).unwrap()
+        verifier.signed_content(&verifier.check(sent, seconds(now)).unwrap()).unwrap()
     };
     assert_eq!(at(NOW), at(NOW));
     assert_ne!(at(NOW), at(NOW + 1));
     let token = super::verifier(&spec("scheme = 'token'\nheader = 'x-token'"), &[SECRET]);
     let sent = signed(&token, delivery("{}"));
-    assert_eq!(token.content(&token.check(sent, seconds(NOW)).unwrap()), None);
+    assert_eq!(token.signed_content(&token.check(sent, seconds(NOW)).unwrap()), None);
 }
 
 #[test]

@@ -31,6 +31,7 @@ fn every_series_is_there_at_zero_from_the_start() {
         }
         for name in [
             "mismatches_total",
+            "suspects_total",
             "swept_total",
             "queue_oldest_seconds",
             "last_delivery_timestamp_seconds",
