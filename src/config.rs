@@ -271,7 +271,7 @@ pub enum Unsigned {
     #[error("the provider signs with a private key, of which the settings have the public one")]
     Key,
     /// The scheme signs something that the delivery has not got.
-    #[error("the scheme signs or fills in something that is {0} here")]
+    #[error("the scheme signs something that is {0} here: a header, or a field of the body")]
     Lacks(Rejection),
 }
 

@@ -2,15 +2,15 @@
 
 use clap::Subcommand;
 use oncegate::config::{write_duration, write_size};
-use oncegate::preset::{self, Preset, ReplayGuard};
+use oncegate::preset::{self, Preset};
 use oncegate::record::Mode;
-use oncegate::verify::{Scheme, Spec};
 use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::out;
 use super::table::{Cell, Side, Table, pairs};
 
+mod facts;
 mod page;
 
 /// Of a line of prose.
@@ -81,80 +81,20 @@ impl Providers {
 }
 
 fn show(preset: &Preset) -> Result<(), Failure> {
-    let (verify, facts) = (&preset.verify, &preset.facts);
+    let facts = &preset.facts;
     let sure = facts.confidence.word();
-    let name = &preset.name;
-    pairs([
-        ("provider", Some(format!("{name}, {}", preset.title))),
-        ("signature", Some(signature(verify))),
-        ("header", Some(header(verify))),
-        ("key", Some(key(preset))),
-        ("key is signed", Some(if preset.signs_its_key() { "yes" } else { "no" }.to_owned())),
-        ("replay_guard", guard(preset).map(str::to_owned)),
-        ("retries", Some(if preset.retries { "by itself" } else { "never by itself" }.to_owned())),
-        ("mode", Some(mode(preset.mode).to_owned())),
-        ("wait", Some(write_duration(preset.wait))),
-        ("ttl", Some(write_duration(preset.ttl))),
-        ("may repeat", Some(format!("for {}, by hand included", write_duration(preset.horizon)))),
-        ("max_body", Some(write_size(preset.max_body as u64))),
-        ("success", Some(preset.acknowledgement.status.to_string())),
-        ("facts", Some(format!("read {}, checked by {sure}", facts.date))),
-    ])?;
+    let mut rows = vec![("provider", format!("{}, {}", preset.name, preset.title))];
+    rows.extend(facts::of(preset));
+    rows.push(("facts", format!("read {}, checked by {sure}", facts.date)));
+    pairs(rows.into_iter().map(|(word, fact)| (word, Some(fact))))?;
     list_of("Notes", &facts.notes)?;
     if !facts.unconfirmed.is_empty() {
         list_of("Unconfirmed", &facts.unconfirmed)?;
     }
     list_of("Sources", &facts.sources)?;
-    let settings = settings(name);
+    let settings = facts::settings(preset);
     let lines = settings.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n");
     out::line(format_args!("\nSettings:\n{lines}"))
-}
-
-/// The least that a source of the provider needs.
-fn settings(name: &str) -> String {
-    let variable = name.to_uppercase().replace('-', "_");
-    format!(
-        "[sources.{name}]\nprovider = \"{name}\"\nsecrets  = [{{ env = \"{variable}_SECRET\" }}]\n\
-         target   = \"http://127.0.0.1:5000/webhooks/{name}\""
-    )
-}
-
-/// What is signed, and how.
-fn signature(verify: &Spec) -> String {
-    if verify.scheme == Scheme::Token {
-        return "token: the secret itself, which signs nothing".to_owned();
-    }
-    format!("{} of {}", verify.scheme.word(), verify.signed)
-}
-
-/// What tells events apart.
-fn key(preset: &Preset) -> String {
-    let fallback: &str = preset.key.fallback.into();
-    let key = match preset.key.parts.join(", ").as_str() {
-        "" => fallback.to_owned(),
-        parts => format!("{parts}; else {fallback}"),
-    };
-    match preset.batch.as_ref().map(|batch| batch.elements.to_string()) {
-        None => key,
-        Some(whole) if whole.is_empty() => format!("{key}; of each element of the body"),
-        Some(at) => format!("{key}; of each element of {at}"),
-    }
-}
-
-/// What guards its key, if anything does.
-fn guard(preset: &Preset) -> Option<&'static str> {
-    Some(preset.replay_guard.word()).filter(|_| preset.replay_guard != ReplayGuard::Off)
-}
-
-/// The signature's header, in each of its families.
-fn header(verify: &Spec) -> String {
-    match verify.families.as_slice() {
-        [] => verify.header.clone(),
-        families => {
-            let names = families.iter().map(|family| verify.header.replace('*', family));
-            names.collect::<Vec<_>>().join(" or ")
-        },
-    }
 }
 
 fn list_of(heading: &str, items: &[String]) -> Result<(), Failure> {
@@ -187,11 +127,16 @@ fn tell(preset: &Preset) -> Value {
         "name": preset.name,
         "title": preset.title,
         "scheme": preset.verify.scheme.word(),
+        "signed": preset.verify.signed,
+        "covers_body": preset.verify.covers_body(),
         "key": preset.key,
         "batch": preset.batch.as_ref().map(|batch| batch.elements.to_string()),
         "key_signed": preset.signs_its_key(),
         "replay_guard": preset.replay_guard.word(),
+        "order_hint": preset.order_hint,
+        "handshakes": preset.handshakes.iter().map(|it| it.when.to_string()).collect::<Vec<_>>(),
         "retries": preset.retries,
+        "answers": preset.answers,
         "mode": mode(preset.mode),
         "wait": write_duration(preset.wait),
         "ttl": write_duration(preset.ttl),

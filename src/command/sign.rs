@@ -210,7 +210,7 @@ impl Sample<'_> {
             Unsigned::Key => Failure::usage(why)
                 .mend("try it with a pair of your own: `oncegate keypair`, then --key FILE"),
             Unsigned::Lacks(_) => Failure::new(why).mend(
-                "add a header with --header 'NAME: VALUE'; in a body, write {signature} and {timestamp} where the provider has them",
+                "if it is a header, add it with --header 'NAME: VALUE'; in a body, write {signature} and {timestamp} where the provider has them",
             ),
         })?;
         let mut body = delivery.body;

@@ -32,7 +32,9 @@ pub(crate) struct Cell {
 }
 
 /// Two columns without a heading: names, and what they are.
-pub(crate) fn pairs<const N: usize>(pairs: [(&str, Option<String>); N]) -> Result<(), Failure> {
+pub(crate) fn pairs(
+    pairs: impl IntoIterator<Item = (&'static str, Option<String>)>,
+) -> Result<(), Failure> {
     let mut table = Table::new(&[("", Side::Left), ("", Side::Left)]);
     for (name, text) in pairs {
         if let Some(text) = text {

@@ -30,17 +30,16 @@ const SECRET: &[u8] = b"44782def547aaa06c910c43932b1eb0c71fc68d9d0c05755";
 fn verifier(preset: &Preset) -> Verifier {
     let spec = &preset.verify;
     let url = "https://shop.example/hooks/x";
-    let secret = match spec.scheme {
-        Scheme::None => return Verifier::new(spec, Vec::<Secret>::new()).unwrap(),
-        Scheme::Basic => b"shop:correct horse battery".to_vec(),
-        scheme if scheme.is_asymmetric() => {
-            let (private, _pem) = Private::generate(scheme).unwrap();
-            let public = private.public(spec).unwrap().into_bytes();
-            let secret = SecretSlice::from(public);
-            return Verifier::new(spec, vec![secret]).unwrap().at(url).holding(private);
-        },
-        _ => SECRET.to_vec(),
-    };
+    if spec.is_open() {
+        return Verifier::new(spec, Vec::<Secret>::new()).unwrap();
+    }
+    if spec.scheme.is_asymmetric() {
+        let (private, _pem) = Private::generate(spec.scheme).unwrap();
+        let public = SecretSlice::from(private.public(spec).unwrap().into_bytes());
+        return Verifier::new(spec, vec![public]).unwrap().at(url).holding(private);
+    }
+    let basic = spec.scheme == Scheme::Basic;
+    let secret = if basic { b"shop:correct horse battery" as &[u8] } else { SECRET }.to_vec();
     let secret = Secret { value: SecretSlice::from(secret), id: Some("sample".to_owned()) };
     Verifier::new(spec, vec![secret]).unwrap().at(url)
 }
@@ -147,9 +146,10 @@ fn every_preset_takes_the_old_secret_beside_the_new_and_no_other() {
                 secrets.iter().map(|secret| SecretSlice::from(secret.to_vec())).collect();
             Verifier::new(spec, secrets).unwrap().at("https://shop.example/hooks/x")
         };
-        let (old, new): (&[u8], &[u8]) = match spec.scheme {
-            Scheme::Basic => (b"shop:correct horse battery", b"shop:another horse battery"),
-            _ => (SECRET, NEW),
+        let (old, new): (&[u8], &[u8]) = if spec.scheme == Scheme::Basic {
+            (b"shop:correct horse battery", b"shop:another horse battery")
+        } else {
+            (SECRET, NEW)
         };
         let mut sent = preset.sample.delivery("sample-1").unwrap();
         of(&[old]).sign(&mut sent, "sample-1", Millis(0)).unwrap();

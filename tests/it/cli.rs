@@ -16,6 +16,7 @@ mod ask;
 mod errors;
 mod gateway;
 mod help;
+mod keypair;
 mod sign;
 
 /// What a run differs in, and what stands for it in a snapshot.

@@ -2,10 +2,10 @@
 
 use std::fmt::{self, Write as _};
 
-use oncegate::config::{write_duration, write_size};
+use oncegate::config::write_duration;
 use oncegate::preset::{self, Preset};
 
-use super::{guard, header, key, mode, settings, signature};
+use super::{facts, mode};
 
 const ABOUT: &str = "\
 # Providers
@@ -34,7 +34,8 @@ again under another key.
 /// The page.
 pub(super) fn page() -> Result<String, fmt::Error> {
     let mut page = ABOUT.to_owned();
-    writeln!(page, "```toml\n{}\n```", settings("stripe"))?;
+    let usual = preset::find("stripe").map(facts::settings).unwrap_or_default();
+    writeln!(page, "```toml\n{usual}\n```")?;
     page += COLUMNS;
     preset::all().iter().try_for_each(|preset| row(&mut page, preset))?;
     preset::all().iter().try_for_each(|preset| section(&mut page, preset))?;
@@ -59,24 +60,22 @@ fn row(page: &mut String, preset: &Preset) -> fmt::Result {
 }
 
 fn section(page: &mut String, preset: &Preset) -> fmt::Result {
-    let Preset { name, title, verify, facts, .. } = preset;
+    let Preset { name, title, facts: known, .. } = preset;
     writeln!(page, "\n## {name}\n\n{title}.\n")?;
-    writeln!(page, "- Signature: {}", signature(verify))?;
-    writeln!(page, "- Header: `{}`", header(verify))?;
-    writeln!(page, "- Key: {}", key(preset))?;
-    if let Some(guard) = guard(preset) {
-        writeln!(page, "- Guard against replays: `replay_guard = \"{guard}\"`")?;
+    for (word, fact) in facts::of(preset) {
+        writeln!(page, "- {word}: {}", fact.replace('|', "\\|"))?;
     }
-    let repeats = write_duration(preset.horizon);
-    writeln!(page, "- A copy may come for {repeats}, resent by hand included")?;
-    let (status, largest) = (preset.acknowledgement.status, write_size(preset.max_body as u64));
-    writeln!(page, "- Success: {status}. Largest body: {largest}")?;
-    if !preset.handshakes.is_empty() {
-        writeln!(page, "- Its handshake is answered here, and never reaches the application")?;
+    let settings = facts::settings(preset);
+    // The usual ones are at the top of the page.
+    if settings.contains("server")
+        || !settings.contains("_SECRET\" }]")
+        || settings.contains("verify_token")
+    {
+        writeln!(page, "\n```toml\n{settings}\n```")?;
     }
-    list(page, "To know", &facts.notes)?;
-    list(page, "Unconfirmed", &facts.unconfirmed)?;
-    let links: Vec<_> = facts.sources.iter().map(|url| format!("<{url}>")).collect();
+    list(page, "To know", &known.notes)?;
+    list(page, "Unconfirmed", &known.unconfirmed)?;
+    let links: Vec<_> = known.sources.iter().map(|url| format!("<{url}>")).collect();
     list(page, "Sources", &links)
 }
 

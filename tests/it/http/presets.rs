@@ -258,15 +258,16 @@ fn all_of_them(app: &App) -> (String, BTreeMap<String, SecretString>) {
     let (mut sources, mut keys) = (String::new(), BTreeMap::new());
     for preset in preset::all() {
         let (name, spec) = (&preset.name, &preset.verify);
-        let secret = match spec.scheme {
-            Scheme::None => String::new(),
-            Scheme::Basic => "shop:correct-horse-battery".to_owned(),
-            scheme if scheme.is_asymmetric() => {
-                let (private, pem) = Private::generate(scheme).unwrap();
-                keys.insert(name.clone(), pem);
-                private.public(spec).unwrap()
-            },
-            _ => SECRET.to_owned(),
+        let secret = if spec.scheme.is_asymmetric() {
+            let (private, pem) = Private::generate(spec.scheme).unwrap();
+            keys.insert(name.clone(), pem);
+            private.public(spec).unwrap()
+        } else if spec.scheme == Scheme::Basic {
+            "shop:correct-horse-battery".to_owned()
+        } else if spec.is_open() {
+            String::new()
+        } else {
+            SECRET.to_owned()
         };
         let source = settings(name, name, app, "");
         let secrets = format!("secrets = [\"{SECRET}\"]\n");
