@@ -183,7 +183,7 @@ pub fn all() -> &'static [Preset] {
     &PRESETS
 }
 
-const FILES: [&str; 61] = [
+const FILES: [&str; 62] = [
     include_str!("presets/adyen-platform.toml"),
     include_str!("presets/adyen-standard.toml"),
     include_str!("presets/aftership.toml"),
@@ -220,6 +220,7 @@ const FILES: [&str; 61] = [
     include_str!("presets/okta.toml"),
     include_str!("presets/paddle.toml"),
     include_str!("presets/pagerduty.toml"),
+    include_str!("presets/plaid.toml"),
     include_str!("presets/postmark.toml"),
     include_str!("presets/quickbooks.toml"),
     include_str!("presets/razorpay.toml"),

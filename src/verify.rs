@@ -24,6 +24,7 @@ use crate::time::Millis;
 mod content;
 mod fill;
 mod headers;
+mod jwt;
 mod pair;
 pub(crate) mod place;
 mod secret;
@@ -37,10 +38,11 @@ mod token;
 mod twilio;
 
 use headers::{Family, Form};
+use jwt::Jwt;
 pub use pair::{NoKey, Private};
 use place::Request;
 pub use secret::Secret;
-use signature::Signature;
+use signature::{Signature, in_time};
 pub use spec::{Encoding, Layout, Scheme, SecretFormat, Spec, SpecError, Stamp};
 use template::Template;
 use token::Token;
@@ -175,6 +177,8 @@ enum Kind {
     Open,
     /// The secret itself.
     Token(Token),
+    /// A signed token that says the body's hash.
+    Jwt(Box<Jwt>),
     /// A signature.
     Signature(Box<Signature>),
 }
@@ -187,6 +191,7 @@ impl Verifier {
         let secrets: Vec<Secret> = secrets.into_iter().map(Into::into).collect();
         let kind = match spec.scheme {
             Scheme::Token | Scheme::Basic => Kind::Token(Token::new(spec, secrets)?),
+            Scheme::JwtEs256 => Kind::Jwt(Box::new(Jwt::new(spec, secrets)?)),
             Scheme::None if secrets.is_empty() => Kind::Open,
             Scheme::None => {
                 let why = "is \"none\", so the secrets would protect nothing";
@@ -214,8 +219,11 @@ impl Verifier {
     /// The same, able to sign although its secrets are public keys.
     #[must_use]
     pub fn holding(mut self, private: Private) -> Self {
-        if let Kind::Signature(signature) = &mut self.kind {
-            signature.private = Some(std::sync::Arc::new(private));
+        let private = Some(std::sync::Arc::new(private));
+        match &mut self.kind {
+            Kind::Signature(signature) => signature.private = private,
+            Kind::Jwt(jwt) => jwt.private = private,
+            Kind::Open | Kind::Token(_) => {},
         }
         self
     }
@@ -226,6 +234,9 @@ impl Verifier {
             return Vec::new();
         }
         let each = each(spec).err();
+        if spec.scheme == Scheme::JwtEs256 {
+            return Jwt::header(spec).err().into_iter().collect();
+        }
         if !spec.signs() {
             return Token::carrier(spec).err().into_iter().chain(each).collect();
         }
@@ -249,6 +260,7 @@ impl Verifier {
             match &self.kind {
                 Kind::Open => {},
                 Kind::Token(token) => token.check(request)?,
+                Kind::Jwt(jwt) => jwt.check(&delivery, now)?,
                 Kind::Signature(signature) => signed = signature.check(request, now)?,
             }
         }
@@ -290,6 +302,7 @@ impl Verifier {
         match &self.kind {
             Kind::Open => Ok(()),
             Kind::Token(token) => token.sign(delivery),
+            Kind::Jwt(jwt) => jwt.sign(delivery, now),
             Kind::Signature(signature) => signature.sign(delivery, self.each.as_deref(), id, now),
         }
     }
@@ -299,6 +312,7 @@ impl Verifier {
     pub fn headers(&self) -> impl Iterator<Item = &HeaderName> {
         let token = match &self.kind {
             Kind::Token(token) => token.header(),
+            Kind::Jwt(jwt) => Some(&jwt.header),
             Kind::Open | Kind::Signature(_) => None,
         };
         let families = self.signature().into_iter().flat_map(|it| &it.families);
@@ -335,7 +349,7 @@ impl Verifier {
     fn signature(&self) -> Option<&Signature> {
         match &self.kind {
             Kind::Signature(signature) => Some(signature),
-            Kind::Open | Kind::Token(_) => None,
+            Kind::Open | Kind::Token(_) | Kind::Jwt(_) => None,
         }
     }
 }

@@ -36,6 +36,7 @@ fn verifier(preset: &Preset) -> Verifier {
     if spec.scheme.is_asymmetric() {
         let (private, _pem) = Private::generate(spec.scheme).unwrap();
         let public = SecretSlice::from(private.public(spec).unwrap().into_bytes());
+        let public = Secret { value: public, id: Some("sample".to_owned()) };
         return Verifier::new(spec, vec![public]).unwrap().at(url).holding(private);
     }
     let basic = spec.scheme == Scheme::Basic;

@@ -5,11 +5,15 @@
 use aws_lc_rs::digest;
 
 use super::place::Request;
-use super::{Verified, Verifier};
+use super::{Kind, Verified, Verifier};
 
 impl Verifier {
     /// SHA-256 of what the signature of `verified` covers; `None` where nothing is signed.
     pub fn signed_content(&self, verified: &Verified) -> Option<[u8; 32]> {
+        if let Kind::Jwt(jwt) = &self.kind {
+            let message = jwt.message(&verified.delivery)?;
+            return digest::digest(&digest::SHA256, message.as_bytes()).as_ref().try_into().ok();
+        }
         let signature = self.signature()?;
         let mut hash = digest::Context::new(&digest::SHA256);
         for body in self.parts(&verified.delivery).ok()? {

@@ -6,8 +6,8 @@ use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256,
-    RsaKeyPair,
+    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
+    KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair,
 };
 use data_encoding::BASE64;
 use secrecy::SecretString;
@@ -56,7 +56,7 @@ impl Private {
         let der: Zeroizing<Vec<u8>> = match scheme {
             Scheme::Ed25519 => Ed25519KeyPair::generate_pkcs8(&random)
                 .map(|der| Zeroizing::new(der.as_ref().to_vec())),
-            Scheme::EcdsaP256Sha256 => {
+            Scheme::EcdsaP256Sha256 | Scheme::JwtEs256 => {
                 EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random)
                     .map(|der| Zeroizing::new(der.as_ref().to_vec()))
             },
@@ -98,6 +98,9 @@ impl Private {
             Scheme::Ed25519 => Ed25519KeyPair::from_pkcs8(der).map(Kind::Ed25519),
             Scheme::EcdsaP256Sha256 => {
                 EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, der).map(Kind::Ecdsa)
+            },
+            Scheme::JwtEs256 => {
+                EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der).map(Kind::Ecdsa)
             },
             Scheme::RsaSha256 => RsaKeyPair::from_pkcs8(der).map(Kind::Rsa),
             Scheme::HmacSha256

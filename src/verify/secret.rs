@@ -55,7 +55,9 @@ pub(super) fn keys(spec: &Spec, secrets: Vec<Secret>) -> Result<Vec<Key>, SpecEr
         let wrong = || {
             let format = match spec.scheme {
                 Scheme::Ed25519 => "an Ed25519 key: 32 bytes, as the provider shows it, or PEM",
-                Scheme::EcdsaP256Sha256 => "a P-256 key: SubjectPublicKeyInfo in base64 or PEM",
+                Scheme::EcdsaP256Sha256 | Scheme::JwtEs256 => {
+                    "a P-256 key: SubjectPublicKeyInfo in base64 or PEM"
+                },
                 Scheme::RsaSha256
                 | Scheme::HmacSha256
                 | Scheme::HmacSha1
@@ -79,6 +81,7 @@ fn algorithm(scheme: Scheme) -> &'static dyn VerificationAlgorithm {
     match scheme {
         Scheme::Ed25519 => &signature::ED25519,
         Scheme::EcdsaP256Sha256 => &signature::ECDSA_P256_SHA256_ASN1,
+        Scheme::JwtEs256 => &signature::ECDSA_P256_SHA256_FIXED,
         Scheme::RsaSha256
         | Scheme::HmacSha256
         | Scheme::HmacSha1

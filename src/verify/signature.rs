@@ -102,7 +102,8 @@ impl Signature {
         let stamp = self.timestamp.as_ref().map(|place| place.read(request)).transpose()?;
         let timestamp = sent.timestamp.or(claimed.timestamp).or(stamp.as_deref());
         if let Some(timestamp) = timestamp {
-            self.in_time(timestamp, now)?;
+            let then = self.stamp.read(timestamp).ok_or(Rejection::Malformed)?;
+            in_time(then, self.tolerance, now)?;
         }
         let key_id = match &self.key_id {
             Some(name) => Some(read(&request.delivery.headers, name)?.ok_or(Rejection::Missing)?),
@@ -136,18 +137,18 @@ impl Signature {
         let message = messages.into_iter().next()?;
         Some(message.into_iter().map(|piece| Cow::Owned(piece.into_owned())).collect())
     }
+}
 
-    /// Both ways: a stamp from the future would stay replayable until its time has passed.
-    fn in_time(&self, timestamp: &str, now: Millis) -> Result<(), Rejection> {
-        let now = now.0 / 1000;
-        let then = self.stamp.read(timestamp).ok_or(Rejection::Malformed)?;
-        if now.saturating_sub(then) > self.tolerance {
-            Err(Rejection::Stale)
-        } else if then.saturating_sub(now) > self.tolerance {
-            Err(Rejection::Future)
-        } else {
-            Ok(())
-        }
+/// Whether `then` is at most so many seconds from `now`. Both ways: a stamp from the future would
+/// stay replayable until its time has passed.
+pub(super) fn in_time(then: u64, tolerance: u64, now: Millis) -> Result<(), Rejection> {
+    let now = now.0 / 1000;
+    if now.saturating_sub(then) > tolerance {
+        Err(Rejection::Stale)
+    } else if then.saturating_sub(now) > tolerance {
+        Err(Rejection::Future)
+    } else {
+        Ok(())
     }
 }
 
@@ -162,7 +163,7 @@ impl Key {
 
     /// Whether one of `candidates` is the signature of `message`; each is looked at, in time that
     /// does not depend on where they differ.
-    fn fits(&self, message: &Message<'_>, candidates: &[Candidate<'_>]) -> bool {
+    pub(super) fn fits(&self, message: &Message<'_>, candidates: &[Candidate<'_>]) -> bool {
         let ours = candidates.iter().filter(|candidate| self.is_called(candidate.key_id));
         match &self.kind {
             KeyKind::Hmac(key) => {

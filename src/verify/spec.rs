@@ -217,6 +217,9 @@ pub enum Scheme {
     EcdsaP256Sha256,
     /// `rsa-sha256`, PKCS#1 v1.5: the secret is the provider's public key.
     RsaSha256,
+    /// `jwt-es256`: a header has a token that is signed and says the body's SHA-256; the secrets
+    /// are the provider's public keys, by their ids.
+    JwtEs256,
     /// `token`: the request has the secret itself, and nothing is signed.
     Token,
     /// `basic`: the secret is a user and a password, and nothing is signed.
@@ -227,13 +230,14 @@ pub enum Scheme {
 
 impl Scheme {
     /// Every scheme.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::HmacSha256,
         Self::HmacSha1,
         Self::HmacSha512,
         Self::Ed25519,
         Self::EcdsaP256Sha256,
         Self::RsaSha256,
+        Self::JwtEs256,
         Self::Token,
         Self::Basic,
         Self::None,
@@ -248,6 +252,7 @@ impl Scheme {
             Self::Ed25519 => "ed25519",
             Self::EcdsaP256Sha256 => "ecdsa-p256-sha256",
             Self::RsaSha256 => "rsa-sha256",
+            Self::JwtEs256 => "jwt-es256",
             Self::Token => "token",
             Self::Basic => "basic",
             Self::None => "none",
@@ -256,7 +261,7 @@ impl Scheme {
 
     /// Whether the secret is a public key: who has it can check, and cannot sign.
     pub fn is_asymmetric(self) -> bool {
-        matches!(self, Self::Ed25519 | Self::EcdsaP256Sha256 | Self::RsaSha256)
+        matches!(self, Self::Ed25519 | Self::EcdsaP256Sha256 | Self::RsaSha256 | Self::JwtEs256)
     }
 
     /// The keyed hash; nothing for the other schemes.
@@ -268,6 +273,7 @@ impl Scheme {
             Self::Ed25519
             | Self::EcdsaP256Sha256
             | Self::RsaSha256
+            | Self::JwtEs256
             | Self::Token
             | Self::Basic
             | Self::None => None,

@@ -80,7 +80,8 @@ fn signature(verify: &Spec) -> String {
         | Scheme::HmacSha512
         | Scheme::Ed25519
         | Scheme::EcdsaP256Sha256
-        | Scheme::RsaSha256 => format!("{word} of {signed}"),
+        | Scheme::RsaSha256
+        | Scheme::JwtEs256 => format!("{word} of {signed}"),
     }
 }
 

@@ -121,7 +121,7 @@ scheme = "hmac-sha256"
     insta::assert_snapshot!(problems(text, &[]), @r#"
     config.toml:2: sources.a.key: is missing: provider "custom" needs it, with parts; add [sources.a.key]
     config.toml:2: sources.a.verify: is missing: provider "custom" needs it, with scheme and header; add [sources.a.verify]
-    config.toml:11: sources.b.verify.scheme: unknown scheme "hmac-md5": there are hmac-sha256, hmac-sha1, hmac-sha512, ed25519, ecdsa-p256-sha256, rsa-sha256, token, basic, none
+    config.toml:11: sources.b.verify.scheme: unknown scheme "hmac-md5": there are hmac-sha256, hmac-sha1, hmac-sha512, ed25519, ecdsa-p256-sha256, rsa-sha256, jwt-es256, token, basic, none
     config.toml:12: sources.b.verify.headr: is not a setting; did you mean `header`?
     config.toml:13: sources.b.verify.encoding: "base46" is not one of hex, hex-upper, base64, base64url
     config.toml:15: sources.b.key.parts: has "cookie:id", which is none of header:NAME, json:/pointer, form:NAME, query:NAME, signed:id

@@ -322,6 +322,53 @@ fn the_content_of_a_retry_signed_anew_is_another_and_of_a_copy_the_same() {
     assert_eq!(token.signed_content(&token.check(sent, seconds(NOW)).unwrap()), None);
 }
 
+/// A token of these claims, signed by `private` under `head`.
+fn token(private: &Private, head: &str, claims: &str) -> String {
+    let encoded = |text: &str| data_encoding::BASE64URL_NOPAD.encode(text.as_bytes());
+    let signed = format!("{}.{}", encoded(head), encoded(claims));
+    let signature = private.sign(signed.as_bytes()).unwrap();
+    format!("{signed}.{}", data_encoding::BASE64URL_NOPAD.encode(&signature))
+}
+
+/// "alg MUST be ES256", `iat` at most five minutes old, and the hash is of the raw body.
+#[test]
+fn plaids_token_says_its_algorithm_its_key_its_time_and_the_body() {
+    let spec = preset("plaid");
+    let pair = || Private::generate(Scheme::JwtEs256).unwrap().0;
+    let (private, other) = (pair(), pair());
+    let public = called("kid-1", &private.public(&spec).unwrap());
+    let ours = Verifier::new(&spec, vec![public.clone()]).unwrap();
+    let hash = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+    let head = r#"{"alg":"ES256","kid":"kid-1","typ":"JWT"}"#;
+    let claims = format!(r#"{{"iat":{NOW},"request_body_sha256":"{hash}"}}"#);
+    let sent = |token: &str, now| {
+        verdict(&ours, with(delivery("{}"), &[("plaid-verification", token)]), now)
+    };
+    let right = token(&private, head, &claims);
+    assert_eq!(sent(&right, NOW + 300), Ok(()));
+    assert_eq!(sent(&right, NOW + 301), Err(Rejection::Stale));
+    assert_eq!(sent(&right, NOW - 301), Err(Rejection::Future));
+    assert_eq!(sent(&token(&other, head, &claims), NOW), Err(Rejection::Wrong));
+    for alg in ["none", "HS256", "ES384", "es256", ""] {
+        let head = head.replace("ES256", alg);
+        assert_eq!(sent(&token(&private, &head, &claims), NOW), Err(Rejection::Unsupported));
+    }
+    let kid = head.replace("kid-1", "kid-2");
+    assert_eq!(sent(&token(&private, &kid, &claims), NOW), Err(Rejection::Wrong));
+    let body = claims.replace("44136f", "44136e");
+    assert_eq!(sent(&token(&private, head, &body), NOW), Err(Rejection::Wrong));
+    let twice = claims.replacen('{', &format!("{{\"request_body_sha256\":\"{hash}\","), 1);
+    assert_eq!(sent(&token(&private, head, &twice), NOW), Err(Rejection::Malformed));
+    let unsigned = right.rsplit_once('.').unwrap().0;
+    for bad in [unsigned, "", ".", "..", &format!("{unsigned}."), &format!("{right}="), "a.b.c.d"] {
+        assert!(sent(bad, NOW).is_err(), "{bad}");
+    }
+    // Its public key alone is no key without an id, and it signs nothing.
+    assert_eq!(Verifier::new(&spec, vec![public.value]).unwrap_err().field, "secrets");
+    let mut unsigned = delivery("{}");
+    assert_eq!(ours.sign(&mut unsigned, "", seconds(NOW)), Err(Rejection::Unsupported));
+}
+
 #[test]
 fn basic_takes_a_user_and_a_password_in_one_spelling_of_base64() {
     let spec = spec("scheme = 'basic'\nsecret_min = 1");

@@ -52,7 +52,7 @@ fn the_providers_are_a_table_and_each_has_its_facts() {
         like("providers", &shell.run(&["providers"]).await.done());
         like("providers_show_github", &shell.run(&["providers", "show", "github"]).await.done());
         let all = shell.run(&["providers", "--json"]).await.json();
-        assert!(all["providers"].as_array().unwrap().len() >= 61);
+        assert!(all["providers"].as_array().unwrap().len() >= 62);
         let one = shell.run(&["providers", "show", "stripe", "--json"]).await.json();
         assert_eq!(one["key"]["parts"][0], "json:/id");
         assert!(all["providers"].as_array().unwrap().contains(&one));

@@ -2,6 +2,8 @@
 //! that a handshake reaches nothing.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use oncegate::clock::{self, Clock};
@@ -254,7 +256,7 @@ fn a_body_that_is_written_otherwise_in_a_retry_is_the_same_event_where_that_is_a
 }
 
 /// A source of every preset, and the private keys of those whose secret is a public one.
-fn all_of_them(app: &App) -> (String, BTreeMap<String, SecretString>) {
+fn all_of_them(app: &App, keys_in: &Path) -> (String, BTreeMap<String, SecretString>) {
     let (mut sources, mut keys) = (String::new(), BTreeMap::new());
     for preset in preset::all() {
         let (name, spec) = (&preset.name, &preset.verify);
@@ -272,7 +274,15 @@ fn all_of_them(app: &App) -> (String, BTreeMap<String, SecretString>) {
         let source = settings(name, name, app, "");
         let secrets = format!("secrets = [\"{SECRET}\"]\n");
         assert!(source.contains(&secrets));
-        let theirs = if secret.is_empty() { secret } else { format!("secrets = [\"{secret}\"]\n") };
+        let theirs = if secret.is_empty() {
+            secret
+        } else if spec.scheme == Scheme::JwtEs256 {
+            let file = keys_in.join(name);
+            fs::write(&file, secret).unwrap();
+            format!("secrets = [{{ file = \"{}\", id = \"sample\" }}]\n", file.display())
+        } else {
+            format!("secrets = [\"{secret}\"]\n")
+        };
         sources += &source.replace(&secrets, &theirs);
     }
     (sources, keys)
@@ -282,7 +292,8 @@ fn all_of_them(app: &App) -> (String, BTreeMap<String, SecretString>) {
 fn every_preset_takes_an_event_once_its_retry_as_a_copy_and_no_forgery() {
     run(async {
         let app = App::always(Step::says(200, "fine")).await;
-        let (sources, keys) = all_of_them(&app);
+        let folder = tempfile::tempdir().unwrap();
+        let (sources, keys) = all_of_them(&app, folder.path());
         let public_url = "public_url = \"https://shop.example\"";
         let gateway = Gateway::start_with(public_url, &sources, |source| {
             if let Some(pem) = keys.get(&source.name) {
