@@ -314,9 +314,16 @@ impl Rule {
         self.parts.iter().all(Part::is_of_the_body)
     }
 
-    /// Whether a part is read from the fields of a form, which no element of a batch is.
-    pub fn reads_a_form(&self) -> bool {
-        self.parts.iter().any(|part| matches!(part, Part::Form(_)))
+    /// What is wrong with the rule where a delivery has several events. Without a part that is
+    /// of the element they would all be taken for one, and no element is a form.
+    pub fn mistake_in_a_batch(&self) -> Option<&'static str> {
+        if self.parts.iter().any(|part| matches!(part, Part::Form(_))) {
+            return Some("has a form: part, but the elements of a batch are JSON");
+        }
+        let told_apart =
+            self.parts.is_empty() || self.parts.iter().any(|part| matches!(part, Part::Json(_)));
+        let alike = "has no json: part, so all elements of a batch would be one event";
+        (!told_apart).then_some(alike)
     }
 
     /// The headers that the rule reads, in the `family` of a scheme that has several.

@@ -58,8 +58,7 @@ pub(super) fn read(
     }
     let key = Rule::new(&key_spec).ok()?;
     let verifier = verifier?.at(url.unwrap_or_default());
-    if batch.is_some() && key.reads_a_form() {
-        let cause = "has a form: part, but the elements of a batch are JSON";
+    if let Some(cause) = key.mistake_in_a_batch().filter(|_| batch.is_some()) {
         table.add("key.parts", wrong(cause, "write json:/pointer, which is of the element"));
     }
     Some(Identity { verify_spec, verifier, secrets: count, key_spec, key, batch })

@@ -43,6 +43,7 @@ fn what_is_wrong_with_a_batch_is_told_with_its_field() {
     config.toml:13: sources.a.batch.more: is not a setting; known here: elements
     ");
     insta::assert_snapshot!(told("elements = \"/events\"", "form:id"), @"config.toml:10: sources.a.key.parts: has a form: part, but the elements of a batch are JSON; write json:/pointer, which is of the element");
+    insta::assert_snapshot!(told("elements = \"/events\"", "header:X-Id"), @"config.toml:10: sources.a.key.parts: has no json: part, so all elements of a batch would be one event; write json:/pointer, which is of the element");
     let not_a_table = custom("", "queue", "json:/id").replace("[sources.a.batch]", "");
     let not_a_table =
         not_a_table.replace("[sources.a.verify]", "batch = \"/events\"\n[sources.a.verify]");
