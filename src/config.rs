@@ -285,6 +285,7 @@ impl From<Rejection> for Unsigned {
             | Rejection::Malformed
             | Rejection::Stale
             | Rejection::Future
+            | Rejection::Foreign
             | Rejection::Wrong
             | Rejection::Replayed => Self::Lacks(rejection),
         }

@@ -183,11 +183,12 @@ pub fn all() -> &'static [Preset] {
     &PRESETS
 }
 
-const FILES: [&str; 62] = [
+const FILES: [&str; 64] = [
     include_str!("presets/adyen-platform.toml"),
     include_str!("presets/adyen-standard.toml"),
     include_str!("presets/aftership.toml"),
     include_str!("presets/auth0.toml"),
+    include_str!("presets/aws-sns.toml"),
     include_str!("presets/bigcommerce.toml"),
     include_str!("presets/bitbucket.toml"),
     include_str!("presets/braintree.toml"),
@@ -220,6 +221,7 @@ const FILES: [&str; 62] = [
     include_str!("presets/okta.toml"),
     include_str!("presets/paddle.toml"),
     include_str!("presets/pagerduty.toml"),
+    include_str!("presets/paypal.toml"),
     include_str!("presets/plaid.toml"),
     include_str!("presets/postmark.toml"),
     include_str!("presets/quickbooks.toml"),

@@ -21,6 +21,7 @@ use http::{HeaderMap, HeaderName, Method};
 use crate::key::{elements, part, steps};
 use crate::time::Millis;
 
+mod certified;
 mod content;
 mod fill;
 mod headers;
@@ -30,6 +31,7 @@ pub(crate) mod place;
 mod secret;
 mod sign;
 mod signature;
+mod sns;
 mod spec;
 mod template;
 #[cfg(test)]
@@ -37,12 +39,17 @@ mod tests;
 mod token;
 mod twilio;
 
+use certified::Issuer;
+#[cfg(test)]
+pub(crate) use certified::made;
+pub use certified::{Address, Certificate};
 use headers::{Family, Form};
 use jwt::Jwt;
 pub use pair::{NoKey, Private};
 use place::Request;
 pub use secret::Secret;
 use signature::{Signature, in_time};
+pub use sns::region_of;
 pub use spec::{Encoding, Layout, Scheme, SecretFormat, Spec, SpecError, Stamp};
 use template::Template;
 use token::Token;
@@ -120,6 +127,8 @@ pub enum Rejection {
     Stale,
     /// The timestamp is further ahead than the tolerance.
     Future,
+    /// It is of a topic that is not ours, or names a certificate that is not the provider's.
+    Foreign,
     /// No signature fits any secret.
     Wrong,
     /// What was signed is that of an event that was done under another key.
@@ -128,7 +137,7 @@ pub enum Rejection {
 
 impl Rejection {
     /// Every reason.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Missing,
         Self::Repeated,
         Self::TooLarge,
@@ -136,6 +145,7 @@ impl Rejection {
         Self::Malformed,
         Self::Stale,
         Self::Future,
+        Self::Foreign,
         Self::Wrong,
         Self::Replayed,
     ];
@@ -150,6 +160,7 @@ impl Rejection {
             Self::Malformed => "malformed",
             Self::Stale => "stale",
             Self::Future => "future",
+            Self::Foreign => "foreign",
             Self::Wrong => "wrong",
             Self::Replayed => "replayed",
         }
@@ -202,7 +213,9 @@ impl Verifier {
             | Scheme::HmacSha512
             | Scheme::Ed25519
             | Scheme::EcdsaP256Sha256
-            | Scheme::RsaSha256 => Kind::Signature(Box::new(Signature::new(spec, secrets)?)),
+            | Scheme::RsaSha256
+            | Scheme::AwsSns
+            | Scheme::Paypal => Kind::Signature(Box::new(Signature::new(spec, secrets)?)),
         };
         Ok(Self { kind, each: each(spec)? })
     }
@@ -211,9 +224,24 @@ impl Verifier {
     #[must_use]
     pub fn at(mut self, url: &str) -> Self {
         if let Kind::Signature(signature) = &mut self.kind {
-            url.clone_into(&mut signature.url);
+            url.clone_into(&mut signature.ours.url);
         }
         self
+    }
+
+    /// The same for these topics, or this webhook, where the key is in a certificate. Without
+    /// any, nothing passes.
+    #[must_use]
+    pub fn named(mut self, names: Vec<String>) -> Self {
+        if let Kind::Signature(signature) = &mut self.kind {
+            signature.ours.names = names;
+        }
+        self
+    }
+
+    /// The topics or the webhook of [`Verifier::named`].
+    pub fn names(&self) -> &[String] {
+        self.signature().map_or(&[], |signature| &signature.ours.names)
     }
 
     /// The same, able to sign although its secrets are public keys.
@@ -253,7 +281,28 @@ impl Verifier {
     }
 
     /// Checks `delivery` as of `now`, the true wall-clock time.
-    pub fn check(&self, mut delivery: Delivery, now: Millis) -> Result<Verified, Rejection> {
+    pub fn check(&self, delivery: Delivery, now: Millis) -> Result<Verified, Rejection> {
+        self.check_by(delivery, now, None)
+    }
+
+    /// Where the certificate is that [`Verifier::check_by`] needs, where the scheme has one.
+    /// Refuses what no certificate would let pass, so that nothing is fetched for it.
+    pub fn certificate(
+        &self,
+        delivery: &Delivery,
+        now: Millis,
+    ) -> Result<Option<Address>, Rejection> {
+        self.signature().map_or(Ok(None), |it| it.address(Request::whole(delivery), now))
+    }
+
+    /// Checks `delivery` with the key in `certificate`, which was fetched from where
+    /// [`Verifier::certificate`] says.
+    pub fn check_by(
+        &self,
+        mut delivery: Delivery,
+        now: Millis,
+        certificate: Option<&Certificate>,
+    ) -> Result<Verified, Rejection> {
         let mut signed = Signed::default();
         for body in self.parts(&delivery)? {
             let request = Request { delivery: &delivery, body };
@@ -261,7 +310,9 @@ impl Verifier {
                 Kind::Open => {},
                 Kind::Token(token) => token.check(request)?,
                 Kind::Jwt(jwt) => jwt.check(&delivery, now)?,
-                Kind::Signature(signature) => signed = signature.check(request, now)?,
+                Kind::Signature(signature) => {
+                    signed = signature.check(request, now, certificate)?;
+                },
             }
         }
         if let Kind::Token(token) = &self.kind {
@@ -276,6 +327,13 @@ impl Verifier {
         let parts = elements(&delivery.body, pointer).map_err(|_no_array| Rejection::Malformed)?;
         // Of nothing, every element is signed.
         if parts.is_empty() { Err(Rejection::Missing) } else { Ok(parts) }
+    }
+
+    /// The call that confirms a subscription, if that is what the delivery asks for. Built here:
+    /// of the request it has the token alone.
+    pub fn confirmation(&self, verified: &Verified) -> Option<Address> {
+        self.signature()?.issuer.filter(|issuer| *issuer == Issuer::Sns)?;
+        sns::confirmation(self.names(), Request::whole(verified.delivery()))
     }
 
     /// A delivery that was checked before it was stored. Its time is over, so it is not checked
@@ -319,6 +377,8 @@ impl Verifier {
         let templates = self.signature().into_iter().flat_map(|it| &it.templates);
         let key_id = self.signature().and_then(|it| it.key_id.as_ref());
         let signed = templates.flat_map(Template::headers);
+        let issuer = self.signature().into_iter().flat_map(|it| &it.issuer);
+        let signed = signed.chain(issuer.flat_map(Issuer::headers));
         token.into_iter().chain(families.flat_map(Family::names)).chain(signed).chain(key_id)
     }
 

@@ -48,6 +48,10 @@ impl Keypair {
         if spec.scheme.is_asymmetric() {
             return Ok(spec);
         }
+        if spec.scheme.is_certified() {
+            let why = format!("{} signs with a key whose certificate is fetched", self.provider);
+            return Err(Failure::usage(why).mend("no other key would be taken"));
+        }
         let why =
             format!("{} has no key pair: its scheme is {}", self.provider, spec.scheme.word());
         Err(Failure::usage(why).mend("`oncegate sign` signs with the secret of the settings"))

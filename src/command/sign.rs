@@ -98,6 +98,11 @@ impl Sign {
             let known: Vec<&str> = config.sources.iter().map(|it| it.name.as_str()).collect();
             return Err(Failure::unknown("source", &self.source, &known));
         };
+        if source.verify_spec.scheme.is_certified() {
+            let word = &source.provider;
+            let why = format!("{word} signs with a key of its own: nobody else can");
+            return Err(Failure::usage(why).mend("have the provider send a test message"));
+        }
         if matches!(source.verify_spec.scheme, Scheme::Token | Scheme::Basic) {
             self.refuse_to_show_a_token(source, config.server.tls.is_some())?;
         }

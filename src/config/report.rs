@@ -191,6 +191,11 @@ fn source(source: &Source) -> Section {
 fn verify(source: &Source) -> Section {
     let spec = &source.verify_spec;
     let mut rows = vec![("scheme", json!(spec.scheme.word()))];
+    match (spec.scheme, source.verifier.names()) {
+        (verify::Scheme::AwsSns, topics) => rows.push(("topics", json!(topics))),
+        (verify::Scheme::Paypal, [id]) => rows.push(("webhook_id", json!(id))),
+        _ => {},
+    }
     if !spec.is_open() {
         match &spec.signature {
             Some(place) => rows.push(("signature", json!(place))),

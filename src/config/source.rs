@@ -17,6 +17,7 @@ use super::{Server, Source};
 use crate::preset::{self, Preset, ReplayGuard};
 use crate::record::{Mode, OnMismatch, OnUnknown, Policy, Retry};
 
+mod certified;
 mod identity;
 mod names;
 

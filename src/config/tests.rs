@@ -12,6 +12,7 @@ use crate::record::{Mode, OnMismatch, OnUnknown};
 mod advice;
 mod batches;
 mod broken;
+mod certified;
 mod names;
 
 /// A secret that must show up nowhere.

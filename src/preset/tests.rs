@@ -1,11 +1,11 @@
 //! Every file can be read, and says nothing that contradicts itself.
 
-use secrecy::SecretSlice;
+use secrecy::{ExposeSecret as _, SecretSlice, SecretString};
 
 use super::*;
 use crate::key::{Rule, Scope, Split};
 use crate::time::Millis;
-use crate::verify::{Private, Rejection, Scheme, Secret, Verifier};
+use crate::verify::{Certificate, Private, Rejection, Scheme, Secret, Verifier};
 
 mod handshakes;
 mod traps;
@@ -26,12 +26,24 @@ fn every_file_is_a_preset() {
 /// A secret in every format that presets have: text, base64 and hexadecimal.
 const SECRET: &[u8] = b"44782def547aaa06c910c43932b1eb0c71fc68d9d0c05755";
 
+/// A private key, and the certificate that is taken for the provider's.
+static ISSUED: LazyLock<(SecretString, Certificate)> = LazyLock::new(|| {
+    let (private, certificate) = verify::made();
+    (private, Certificate::from_pem(certificate.as_bytes()).unwrap())
+});
+
 /// One that signs as the provider does too, whatever the scheme.
 fn verifier(preset: &Preset) -> Verifier {
     let spec = &preset.verify;
     let url = "https://shop.example/hooks/x";
     if spec.is_open() {
         return Verifier::new(spec, Vec::<Secret>::new()).unwrap();
+    }
+    if spec.scheme.is_certified() {
+        let private = Private::from_pem(spec.scheme, ISSUED.0.expose_secret()).unwrap();
+        let ours = "arn:aws:sns:us-east-1:123456789012:orders".to_owned();
+        let verifier = Verifier::new(spec, Vec::<Secret>::new()).unwrap();
+        return verifier.named(vec![ours]).holding(private);
     }
     if spec.scheme.is_asymmetric() {
         let (private, _pem) = Private::generate(spec.scheme).unwrap();
@@ -49,7 +61,7 @@ fn verifier(preset: &Preset) -> Verifier {
 fn verified(preset: &Preset, mut delivery: verify::Delivery) -> verify::Verified {
     let verifier = verifier(preset);
     verifier.sign(&mut delivery, "sample-1", Millis(0)).unwrap();
-    verifier.check(delivery, Millis(0)).unwrap()
+    verifier.check_by(delivery, Millis(0), Some(&ISSUED.1)).unwrap()
 }
 
 /// What `delivery` is greeted with, once its signature was checked.
@@ -106,7 +118,10 @@ fn every_preset_verifies_the_sample_it_signs_and_keys_it() {
 
 /// Why `delivery` does not pass.
 fn verdict(verifier: &Verifier, delivery: verify::Delivery) -> Option<Rejection> {
-    verifier.check(delivery, Millis(0)).err()
+    verifier
+        .certificate(&delivery, Millis(0))
+        .and_then(|_address| verifier.check_by(delivery, Millis(0), Some(&ISSUED.1)))
+        .err()
 }
 
 #[test]
@@ -139,7 +154,7 @@ fn every_preset_takes_the_old_secret_beside_the_new_and_no_other() {
     const NEW: &[u8] = b"99aa11def547aaa06c910c43932b1eb0c71fc68d9d0c0575";
     for preset in all().iter().filter(|preset| !preset.verify.scheme.is_asymmetric()) {
         let (name, spec) = (&preset.name, &preset.verify);
-        if spec.is_open() {
+        if spec.is_open() || spec.scheme.is_certified() {
             continue;
         }
         let of = |secrets: &[&[u8]]| {

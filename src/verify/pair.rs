@@ -60,11 +60,11 @@ impl Private {
                 EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random)
                     .map(|der| Zeroizing::new(der.as_ref().to_vec()))
             },
-            Scheme::RsaSha256 => RsaKeyPair::generate(KeySize::Rsa2048)
-                .and_then(|pair| pair.as_der())
-                .map(|der: aws_lc_rs::encoding::Pkcs8V1Der<'_>| {
-                    Zeroizing::new(der.as_ref().to_vec())
-                }),
+            Scheme::RsaSha256 | Scheme::AwsSns | Scheme::Paypal => RsaKeyPair::generate(
+                KeySize::Rsa2048,
+            )
+            .and_then(|pair| pair.as_der())
+            .map(|der: aws_lc_rs::encoding::Pkcs8V1Der<'_>| Zeroizing::new(der.as_ref().to_vec())),
             Scheme::HmacSha256
             | Scheme::HmacSha1
             | Scheme::HmacSha512
@@ -102,7 +102,9 @@ impl Private {
             Scheme::JwtEs256 => {
                 EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der).map(Kind::Ecdsa)
             },
-            Scheme::RsaSha256 => RsaKeyPair::from_pkcs8(der).map(Kind::Rsa),
+            Scheme::RsaSha256 | Scheme::AwsSns | Scheme::Paypal => {
+                RsaKeyPair::from_pkcs8(der).map(Kind::Rsa)
+            },
             Scheme::HmacSha256
             | Scheme::HmacSha1
             | Scheme::HmacSha512

@@ -48,7 +48,11 @@ pub(super) fn keys(spec: &Spec, secrets: Vec<Secret>) -> Result<Vec<Key>, SpecEr
         let keyed = keys.iter().map(|secret| KeyKind::Hmac(Box::new(key(secret)))).zip(ids);
         return Ok(keyed.map(|(kind, id)| Key { id, kind }).collect());
     }
-    if secrets.is_empty() {
+    if spec.scheme.is_certified() && !secrets.is_empty() {
+        let why = "must be absent: the key is in a certificate that is fetched";
+        return Err(SpecError::new("secrets", why));
+    }
+    if secrets.is_empty() && !spec.scheme.is_certified() {
         return Err(SpecError::new("secrets", "must have at least one public key"));
     }
     let public = |secret: Secret| {
@@ -59,6 +63,8 @@ pub(super) fn keys(spec: &Spec, secrets: Vec<Secret>) -> Result<Vec<Key>, SpecEr
                     "a P-256 key: SubjectPublicKeyInfo in base64 or PEM"
                 },
                 Scheme::RsaSha256
+                | Scheme::AwsSns
+                | Scheme::Paypal
                 | Scheme::HmacSha256
                 | Scheme::HmacSha1
                 | Scheme::HmacSha512
@@ -83,6 +89,8 @@ fn algorithm(scheme: Scheme) -> &'static dyn VerificationAlgorithm {
         Scheme::EcdsaP256Sha256 => &signature::ECDSA_P256_SHA256_ASN1,
         Scheme::JwtEs256 => &signature::ECDSA_P256_SHA256_FIXED,
         Scheme::RsaSha256
+        | Scheme::AwsSns
+        | Scheme::Paypal
         | Scheme::HmacSha256
         | Scheme::HmacSha1
         | Scheme::HmacSha512

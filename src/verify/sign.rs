@@ -65,12 +65,14 @@ impl Signature {
     /// The value of the signature's header, or of its field.
     fn signature(&self, stamped: &Stamped<'_>, request: Request<'_>) -> Result<String, Rejection> {
         let template = self.templates.first().ok_or(Rejection::Missing)?;
-        let messages = template.fill(stamped, &self.url, request)?;
+        let messages = template.fill(stamped, &self.ours, request)?;
         let message = messages.first().ok_or(Rejection::Missing)?;
         let mut signatures = Vec::new();
         if let Some(private) = &self.private {
             let bytes = private.sign(&message.concat()).ok_or(Rejection::Unsupported)?;
             signatures.push((None, self.form.encode(&bytes)));
+        } else if self.issuer.is_some() {
+            return Err(Rejection::Unsupported);
         } else {
             for key in &self.keys {
                 let bytes = key.sign(message).ok_or(Rejection::Unsupported)?;

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use aws_lc_rs::{constant_time, hmac};
 use http::HeaderName;
 
+use super::certified::{Address, Certificate, Issuer};
 use super::headers::{Candidate, Family, Form, name, read};
 use super::pair::Private;
 use super::place::{Place, Request};
 use super::secret::{self, Key, KeyKind, Secret};
 use super::spec::{Scheme, Spec, SpecError, Stamp};
-use super::template::{Message, Stamped, Template, in_body};
+use super::template::{Message, Ours, Stamped, Template, in_body};
 use super::{MAX_HEADER, Rejection, Signed};
 use crate::time::Millis;
 
@@ -33,8 +34,10 @@ pub(super) struct Signature {
     pub(super) form: Form,
     /// What is signed: the first, or the second.
     pub(super) templates: Vec<Template>,
-    /// What the provider calls, less the query.
-    pub(super) url: String,
+    /// What is signed and not in the request.
+    pub(super) ours: Ours,
+    /// Who has the certificate of the key, if that is in one.
+    pub(super) issuer: Option<Issuer>,
     /// How the timestamp is written,
     pub(super) stamp: Stamp,
     /// and how far, in seconds and either way, it may be from now.
@@ -57,7 +60,8 @@ impl Signature {
             place,
             timestamp,
             key_id,
-            url: String::new(),
+            ours: Ours::default(),
+            issuer: Issuer::of(spec.scheme),
             private: None,
         })
     }
@@ -91,7 +95,33 @@ impl Signature {
         Ok((place, timestamp, key_id.transpose()?))
     }
 
-    pub(super) fn check(&self, request: Request<'_>, now: Millis) -> Result<Signed, Rejection> {
+    /// Where the certificate is that `request` is signed by, if it is by one: nothing is fetched
+    /// for what cannot pass in any case.
+    pub(super) fn address(
+        &self,
+        request: Request<'_>,
+        now: Millis,
+    ) -> Result<Option<Address>, Rejection> {
+        let Some(issuer) = self.issuer else { return Ok(None) };
+        issuer.allows(&self.ours.names, request)?;
+        let sent = Family::choose(&self.families, &request.delivery.headers)?;
+        self.place.as_ref().map(|place| place.read(request)).transpose()?;
+        let stamp = self.timestamp.as_ref().map(|place| place.read(request)).transpose()?;
+        if let Some(timestamp) = sent.timestamp.or(stamp.as_deref()) {
+            self.stamped(timestamp, now)?;
+        }
+        issuer.address(request).map(Some)
+    }
+
+    pub(super) fn check(
+        &self,
+        request: Request<'_>,
+        now: Millis,
+        certificate: Option<&Certificate>,
+    ) -> Result<Signed, Rejection> {
+        if let Some(issuer) = self.issuer {
+            issuer.allows(&self.ours.names, request)?;
+        }
         let sent = Family::choose(&self.families, &request.delivery.headers)?;
         let field = self.place.as_ref().map(|place| place.read(request)).transpose()?;
         let claimed = match &field {
@@ -102,8 +132,7 @@ impl Signature {
         let stamp = self.timestamp.as_ref().map(|place| place.read(request)).transpose()?;
         let timestamp = sent.timestamp.or(claimed.timestamp).or(stamp.as_deref());
         if let Some(timestamp) = timestamp {
-            let then = self.stamp.read(timestamp).ok_or(Rejection::Malformed)?;
-            in_time(then, self.tolerance, now)?;
+            self.stamped(timestamp, now)?;
         }
         let key_id = match &self.key_id {
             Some(name) => Some(read(&request.delivery.headers, name)?.ok_or(Rejection::Missing)?),
@@ -112,7 +141,10 @@ impl Signature {
         let stamped = Stamped { timestamp, id: sent.id };
         let mut right = false;
         for template in &self.templates {
-            for message in template.fill(&stamped, &self.url, request)? {
+            for message in template.fill(&stamped, &self.ours, request)? {
+                right |= certificate
+                    .filter(|_| self.issuer.is_some())
+                    .is_some_and(|certificate| certificate.fits(&message, &claimed.candidates));
                 for key in self.keys.iter().filter(|key| key.is_called(key_id)) {
                     right |= key.fits(&message, &claimed.candidates);
                 }
@@ -124,6 +156,10 @@ impl Signature {
         Ok(Signed { id: sent.id.map(str::to_owned), family: sent.family.map(str::to_owned) })
     }
 
+    fn stamped(&self, timestamp: &str, now: Millis) -> Result<(), Rejection> {
+        in_time(self.stamp.read(timestamp).ok_or(Rejection::Malformed)?, self.tolerance, now)
+    }
+
     /// The first message of a request that was checked.
     pub(super) fn message<'a>(&'a self, request: Request<'a>) -> Option<Vec<Cow<'a, [u8]>>> {
         let sent = Family::choose(&self.families, &request.delivery.headers).ok()?;
@@ -133,7 +169,7 @@ impl Signature {
         let stamp = self.timestamp.as_ref().and_then(|place| place.find(request).ok()?);
         let timestamp = sent.timestamp.or(claimed.timestamp).or(stamp.as_deref());
         let stamped = Stamped { timestamp, id: sent.id };
-        let messages = self.templates.first()?.fill(&stamped, &self.url, request).ok()?;
+        let messages = self.templates.first()?.fill(&stamped, &self.ours, request).ok()?;
         let message = messages.into_iter().next()?;
         Some(message.into_iter().map(|piece| Cow::Owned(piece.into_owned())).collect())
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use serde::Deserialize;
 
+use super::sns;
 use crate::time::{self, Millis};
 
 /// A signature scheme. Only `scheme` and `header` are needed.
@@ -51,7 +52,8 @@ pub struct Spec {
     pub prefix: String,
     /// What is signed: text with `{body}`, `{timestamp}`, `{id}`, `{header:NAME}`, `{method}`,
     /// `{url}`, `{json:/pointer}`, `{form:NAME}`, `{query:NAME}`. `{json?:..}` is empty where
-    /// nothing is there, `{json*:..}` also may contain the text beside it. `{twilio}` stands alone.
+    /// nothing is there, `{json*:..}` also may contain the text beside it. `{twilio}` and `{sns}`
+    /// stand alone; `{webhook_id}` and `{crc32}` are `PayPal`'s.
     #[serde(default = "body")]
     pub signed: String,
     /// A second message that is as good.
@@ -164,6 +166,9 @@ impl Spec {
         let same = |place: &Option<String>| {
             place.as_deref().is_some_and(|place| place.eq_ignore_ascii_case(part))
         };
+        if self.scheme == Scheme::AwsSns {
+            return part.strip_prefix("json:/").is_some_and(sns::signs);
+        }
         let (kind, at) = part.split_once(':').unwrap_or_default();
         let named = || ["", "?", "*"].iter().any(|mark| self.names(&format!("{kind}{mark}:{at}")));
         self.signs()
@@ -220,6 +225,10 @@ pub enum Scheme {
     /// `jwt-es256`: a header has a token that is signed and says the body's SHA-256; the secrets
     /// are the provider's public keys, by their ids.
     JwtEs256,
+    /// `aws-sns`: RSA, by the key in a certificate of AWS. Of the preset alone.
+    AwsSns,
+    /// `paypal`: RSA, by the key in a certificate of `PayPal`. Of the preset alone.
+    Paypal,
     /// `token`: the request has the secret itself, and nothing is signed.
     Token,
     /// `basic`: the secret is a user and a password, and nothing is signed.
@@ -230,7 +239,7 @@ pub enum Scheme {
 
 impl Scheme {
     /// Every scheme.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::HmacSha256,
         Self::HmacSha1,
         Self::HmacSha512,
@@ -238,6 +247,8 @@ impl Scheme {
         Self::EcdsaP256Sha256,
         Self::RsaSha256,
         Self::JwtEs256,
+        Self::AwsSns,
+        Self::Paypal,
         Self::Token,
         Self::Basic,
         Self::None,
@@ -253,6 +264,8 @@ impl Scheme {
             Self::EcdsaP256Sha256 => "ecdsa-p256-sha256",
             Self::RsaSha256 => "rsa-sha256",
             Self::JwtEs256 => "jwt-es256",
+            Self::AwsSns => "aws-sns",
+            Self::Paypal => "paypal",
             Self::Token => "token",
             Self::Basic => "basic",
             Self::None => "none",
@@ -262,6 +275,11 @@ impl Scheme {
     /// Whether the secret is a public key: who has it can check, and cannot sign.
     pub fn is_asymmetric(self) -> bool {
         matches!(self, Self::Ed25519 | Self::EcdsaP256Sha256 | Self::RsaSha256 | Self::JwtEs256)
+    }
+
+    /// Whether the key is in a certificate that is fetched from the provider: there is no secret.
+    pub fn is_certified(self) -> bool {
+        matches!(self, Self::AwsSns | Self::Paypal)
     }
 
     /// The keyed hash; nothing for the other schemes.
@@ -274,6 +292,8 @@ impl Scheme {
             | Self::EcdsaP256Sha256
             | Self::RsaSha256
             | Self::JwtEs256
+            | Self::AwsSns
+            | Self::Paypal
             | Self::Token
             | Self::Basic
             | Self::None => None,
@@ -286,7 +306,8 @@ impl TryFrom<String> for Scheme {
 
     fn try_from(word: String) -> Result<Self, String> {
         Self::ALL.into_iter().find(|scheme| scheme.word() == word).ok_or_else(|| {
-            let known: Vec<_> = Self::ALL.iter().map(|scheme| scheme.word()).collect();
+            let free = Self::ALL.iter().filter(|scheme| !scheme.is_certified());
+            let known: Vec<_> = free.map(|scheme| scheme.word()).collect();
             format!("unknown scheme \"{word}\": there are {}", known.join(", "))
         })
     }

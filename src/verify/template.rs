@@ -1,13 +1,14 @@
 //! What a scheme signs: `{id}.{timestamp}.{body}` and its kin.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use http::HeaderName;
 
 use super::headers::{name, read};
 use super::place::{Place, Request};
-use super::spec::{Spec, SpecError};
-use super::{Rejection, twilio};
+use super::spec::{Scheme, Spec, SpecError};
+use super::{Rejection, sns, twilio};
 
 /// What was signed, piece by piece: they are not copied together, since one is the body.
 pub(super) type Message<'a> = Vec<Cow<'a, [u8]>>;
@@ -17,6 +18,7 @@ pub(super) type Message<'a> = Vec<Cow<'a, [u8]>>;
 pub(super) enum Template {
     Pieces(Vec<Piece>),
     Twilio,
+    Sns,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +31,10 @@ pub(super) enum Piece {
     Url,
     Header(HeaderName),
     Field(Field),
+    /// What the provider calls our webhook.
+    WebhookId,
+    /// The CRC-32 of the body, in decimal.
+    Crc32,
 }
 
 /// A piece that is read from the body or the query.
@@ -39,6 +45,15 @@ pub(super) struct Field {
     optional: bool,
     /// May contain the text beside it.
     loose: bool,
+}
+
+/// What is signed and known here alone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ours {
+    /// What the provider calls, less the query.
+    pub(super) url: String,
+    /// What it calls our webhook, or our topics.
+    pub(super) names: Vec<String>,
 }
 
 /// What a request says of itself beside its body.
@@ -63,6 +78,9 @@ impl Template {
                 if text == "{twilio}" {
                     return Ok(Self::Twilio);
                 }
+                if text == "{sns}" && spec.scheme == Scheme::AwsSns {
+                    return Ok(Self::Sns);
+                }
                 let pieces = pieces(field, text)?;
                 sound(field, &pieces, spec)?;
                 Ok(Self::Pieces(pieces))
@@ -74,7 +92,7 @@ impl Template {
     pub(super) fn headers(&self) -> impl Iterator<Item = &HeaderName> {
         let pieces = match self {
             Self::Pieces(pieces) => pieces.as_slice(),
-            Self::Twilio => &[],
+            Self::Twilio | Self::Sns => &[],
         };
         pieces.iter().filter_map(|piece| match piece {
             Piece::Header(name) => Some(name),
@@ -84,20 +102,23 @@ impl Template {
             | Piece::Id
             | Piece::Method
             | Piece::Url
-            | Piece::Field(_) => None,
+            | Piece::Field(_)
+            | Piece::WebhookId
+            | Piece::Crc32 => None,
         })
     }
 
-    /// The messages that may have been signed; `url` is what the provider calls.
+    /// The messages that may have been signed.
     pub(super) fn fill<'a>(
         &'a self,
         stamped: &Stamped<'a>,
-        url: &str,
+        ours: &Ours,
         request: Request<'a>,
     ) -> Result<Vec<Message<'a>>, Rejection> {
         match self {
-            Self::Pieces(pieces) => Ok(vec![fill(pieces, stamped, url, request)?]),
-            Self::Twilio => twilio::messages(&called(url, request), request),
+            Self::Pieces(pieces) => Ok(vec![fill(pieces, stamped, ours, request)?]),
+            Self::Twilio => twilio::messages(&called(&ours.url, request), request),
+            Self::Sns => Ok(vec![sns::message(request)?]),
         }
     }
 }
@@ -118,6 +139,8 @@ fn pieces(field: &'static str, text: &str) -> Result<Vec<Piece>, SpecError> {
             "id" => Piece::Id,
             "method" => Piece::Method,
             "url" => Piece::Url,
+            "webhook_id" => Piece::WebhookId,
+            "crc32" => Piece::Crc32,
             "twilio" => return Err(wrong("has {twilio}, which stands alone".to_owned())),
             _ => match word.split_once(':') {
                 Some(("header", header)) => Piece::Header(name(field, header)?),
@@ -144,7 +167,11 @@ fn sound(field: &'static str, pieces: &[Piece], spec: &Spec) -> Result<(), SpecE
     let wrong = |field, problem: &str| Err(SpecError::new(field, problem));
     let has = |piece| pieces.contains(&piece);
     let fields = || pieces.iter().filter_map(Piece::field);
-    if !has(Piece::Body) && !fields().any(|field| field.place.is_of_the_body()) {
+    let paypal = spec.scheme == Scheme::Paypal;
+    if !paypal && (has(Piece::Crc32) || has(Piece::WebhookId)) {
+        return wrong(field, "has {crc32} or {webhook_id}, which are of the preset paypal alone");
+    }
+    if !paypal && !has(Piece::Body) && !fields().any(|field| field.place.is_of_the_body()) {
         return wrong(
             field,
             "must have {body}: a signature that does not cover it protects nothing",
@@ -195,7 +222,9 @@ impl Piece {
             | Self::Id
             | Self::Method
             | Self::Url
-            | Self::Header(_) => None,
+            | Self::Header(_)
+            | Self::WebhookId
+            | Self::Crc32 => None,
         }
     }
 }
@@ -211,7 +240,7 @@ fn called(url: &str, request: Request<'_>) -> String {
 fn fill<'a>(
     pieces: &'a [Piece],
     stamped: &Stamped<'a>,
-    url: &str,
+    ours: &Ours,
     request: Request<'a>,
 ) -> Result<Message<'a>, Rejection> {
     let one_is_loose = pieces.iter().filter_map(Piece::field).any(|field| field.loose);
@@ -237,15 +266,34 @@ fn fill<'a>(
             Piece::Url if request.delivery.query.is_some() && !literal(after) => {
                 return Err(Rejection::Malformed);
             },
-            Piece::Url => Cow::Owned(called(url, request).into_bytes()),
+            Piece::Url => Cow::Owned(called(&ours.url, request).into_bytes()),
             Piece::Id => borrowed(stamped.id.ok_or(Rejection::Missing)?)?,
             Piece::Header(name) => {
                 borrowed(read(&request.delivery.headers, name)?.ok_or(Rejection::Missing)?)?
             },
             Piece::Field(field) => field.fill(request, bounded)?,
+            Piece::WebhookId => {
+                let name = ours.names.first().ok_or(Rejection::Foreign)?;
+                Cow::Owned(name.clone().into_bytes())
+            },
+            Piece::Crc32 => Cow::Owned(crc32(request.body).to_string().into_bytes()),
         });
     }
     Ok(message)
+}
+
+/// The CRC-32 of zip and Ethernet. No hash: whoever wants to finds another body that has it.
+fn crc32(bytes: &[u8]) -> u32 {
+    static TABLE: LazyLock<[u32; 256]> = LazyLock::new(|| {
+        let bit = |rest: u32| if rest & 1 == 1 { rest >> 1 ^ 0xedb8_8320 } else { rest >> 1 };
+        let mut byte = 0..;
+        std::array::from_fn(|_| (0..8).fold(byte.next().unwrap_or_default(), |rest, _| bit(rest)))
+    });
+    let table = &*TABLE;
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        let [low, ..] = crc.to_le_bytes();
+        crc >> 8 ^ table.get(usize::from(low ^ byte)).copied().unwrap_or_default()
+    })
 }
 
 /// Whether a piece is text, or the end.

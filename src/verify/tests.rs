@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::*;
 
 mod broken;
+mod certified;
 mod signing;
 mod specs;
 mod token;

@@ -46,10 +46,19 @@ pub(super) fn settings(preset: &Preset) -> String {
     let (name, verify) = (&preset.name, &preset.verify);
     let variable = name.to_uppercase().replace('-', "_");
     let kind = if verify.scheme.is_asymmetric() { "PUBLIC_KEY" } else { "SECRET" };
-    let secrets = if verify.is_open() {
-        String::new()
-    } else {
-        format!("secrets  = [{{ env = \"{variable}_{kind}\" }}]\n")
+    let secrets = match verify.scheme {
+        Scheme::None => String::new(),
+        Scheme::AwsSns => "topics   = [\"arn:aws:sns:us-east-1:123456789012:orders\"]\n".to_owned(),
+        Scheme::Paypal => "webhook_id = \"4JH86294D6297924G\"\n".to_owned(),
+        Scheme::HmacSha256
+        | Scheme::HmacSha1
+        | Scheme::HmacSha512
+        | Scheme::Ed25519
+        | Scheme::EcdsaP256Sha256
+        | Scheme::RsaSha256
+        | Scheme::JwtEs256
+        | Scheme::Token
+        | Scheme::Basic => format!("secrets  = [{{ env = \"{variable}_{kind}\" }}]\n"),
     };
     let word = if preset.handshakes.iter().any(|it| it.token.is_some()) {
         format!("verify_token = {{ env = \"{variable}_VERIFY_TOKEN\" }}\n")
@@ -70,8 +79,11 @@ pub(super) fn settings(preset: &Preset) -> String {
 /// What is signed, and how.
 fn signature(verify: &Spec) -> String {
     let word = verify.scheme.word();
-    let whole = verify.signed == "{twilio}";
-    let signed = if whole { "the URL and each field of the form" } else { &verify.signed };
+    let signed = match verify.signed.as_str() {
+        "{twilio}" => "the URL and each field of the form",
+        "{sns}" => "the fields that AWS names, a line each",
+        signed => signed,
+    };
     match verify.scheme {
         Scheme::Token | Scheme::Basic => format!("{word}: the secret itself, which signs nothing"),
         Scheme::None => "none: everybody is let in".to_owned(),
@@ -81,7 +93,9 @@ fn signature(verify: &Spec) -> String {
         | Scheme::Ed25519
         | Scheme::EcdsaP256Sha256
         | Scheme::RsaSha256
-        | Scheme::JwtEs256 => format!("{word} of {signed}"),
+        | Scheme::JwtEs256
+        | Scheme::AwsSns
+        | Scheme::Paypal => format!("{word} of {signed}"),
     }
 }
 
@@ -111,6 +125,9 @@ fn stamp(verify: &Spec) -> Option<String> {
 
 /// What a secret is, if it is not just a text.
 fn secret(verify: &Spec) -> Option<&'static str> {
+    if verify.scheme.is_certified() {
+        return Some("none: the key is in a certificate that is fetched from the provider");
+    }
     if verify.scheme.is_asymmetric() {
         return Some("the provider's public key");
     }

@@ -6,7 +6,7 @@ use crate::config::{Config, Source, Tls};
 use crate::key::Fallback;
 use crate::preset::{self, ReplayGuard};
 use crate::record::Mode;
-use crate::verify::Spec;
+use crate::verify::{Scheme, Spec};
 
 /// What works as it is set, but is likely not meant.
 pub(super) fn warnings(config: &Config) -> Vec<String> {
@@ -43,7 +43,7 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
 fn about(source: &Source) -> Vec<String> {
     let mut about = Vec::new();
     let policy = &source.policy;
-    if source.secrets == 0 {
+    if source.verify_spec.is_open() {
         about.push("scheme \"none\": whoever reaches its path can send events".to_owned());
     }
     if !keyed_by_preset(source) {
@@ -121,7 +121,8 @@ fn unsigned(source: &Source) -> Vec<String> {
     }
     let mut told = Vec::new();
     if !spec.covers_body() {
-        let signed = &spec.signed;
+        let sns = spec.scheme == Scheme::AwsSns;
+        let signed = if sns { "the fields that AWS names" } else { &spec.signed };
         told.push(format!("the signature covers {signed} alone: whoever holds one signed request can change the rest of its body"));
     }
     let within = match spec.timestamp {

@@ -4,7 +4,7 @@ use figment::error::Kind;
 use figment::value::{Dict, Tag, Value};
 use serde::de::DeserializeOwned;
 
-use super::Provider;
+use super::{Provider, certified};
 use crate::config::problem::{Wrong, wrong};
 use crate::config::secret::{self, Places};
 use crate::config::table::{Table, unknown};
@@ -33,6 +33,7 @@ pub(super) fn read(
     // The verifier counts decoded bytes; here is only what no spec may go below.
     let shortest = provider.defaults().secret_min();
     let secrets = secret::list(table, "secrets", shortest, places);
+    let names = certified::names(table, provider);
     let key_spec = key_spec(table, provider);
     if let Some(Readable { spec, whole }) = &key_spec {
         // What does not go together may do so once the rest can be read; a part is wrong alone.
@@ -57,7 +58,7 @@ pub(super) fn read(
         table.add("key.parts", wrong(cause, "write the header's name"));
     }
     let key = Rule::new(&key_spec).ok()?;
-    let verifier = verifier?.at(url.unwrap_or_default());
+    let verifier = verifier?.at(url.unwrap_or_default()).named(names?);
     if let Some(cause) = key.mistake_in_a_batch().filter(|_| batch.is_some()) {
         table.add("key.parts", wrong(cause, "write json:/pointer, which is of the element"));
     }
@@ -85,7 +86,12 @@ fn verifier(
         at_fault(table, "verify", mistake);
     }
     let open = spec.is_open();
-    if secrets.is_empty() && !open {
+    if spec.scheme.is_certified() && given {
+        let cause = "the provider's key is in a certificate that is fetched: there is no secret";
+        table.add("secrets", wrong(cause, "remove them"));
+        return None;
+    }
+    if secrets.is_empty() && !open && !spec.scheme.is_certified() {
         // Secrets that were given and found wrong are noted already.
         if !table.findings().any_below(&table.path("secrets")) {
             let mend = "write secrets = [{ env = \"NAME\" }], or { file = \"PATH\" } or { credential = \"NAME\" }";
@@ -125,7 +131,17 @@ fn verify_spec(table: &mut Table<'_>, provider: Provider) -> Option<verify::Spec
             }
             Some(preset.verify.clone())
         },
-        Provider::Custom => specification(table, "verify", "scheme and header")?.if_whole(),
+        Provider::Custom => {
+            let spec: verify::Spec =
+                specification(table, "verify", "scheme and header")?.if_whole()?;
+            let word = spec.scheme.word();
+            if spec.scheme.is_certified() {
+                let mend = format!("write provider = \"{word}\"");
+                table.add("verify.scheme", wrong(format!("\"{word}\" is a preset's alone"), mend));
+                return None;
+            }
+            Some(spec)
+        },
         Provider::Unclear => {
             table.take("verify");
             None

@@ -255,10 +255,16 @@ fn a_body_that_is_written_otherwise_in_a_retry_is_the_same_event_where_that_is_a
     });
 }
 
+/// The presets that can be signed for here. A provider whose certificate is fetched from its own
+/// host cannot be played over sockets: `src/ingress/certified/tests.rs` does it with a host of ours.
+fn presets() -> impl Iterator<Item = &'static preset::Preset> {
+    preset::all().iter().filter(|preset| !preset.verify.scheme.is_certified())
+}
+
 /// A source of every preset, and the private keys of those whose secret is a public one.
 fn all_of_them(app: &App, keys_in: &Path) -> (String, BTreeMap<String, SecretString>) {
     let (mut sources, mut keys) = (String::new(), BTreeMap::new());
-    for preset in preset::all() {
+    for preset in presets() {
         let (name, spec) = (&preset.name, &preset.verify);
         let secret = if spec.scheme.is_asymmetric() {
             let (private, pem) = Private::generate(spec.scheme).unwrap();
@@ -304,7 +310,7 @@ fn every_preset_takes_an_event_once_its_retry_as_a_copy_and_no_forgery() {
         })
         .await;
         let mut runs = 0;
-        for preset in preset::all() {
+        for preset in presets() {
             let name = &preset.name;
             let signal = preset.key.fallback == Fallback::Coalesce && preset.key.parts.is_empty();
             let (outcome, status) = match preset.mode {
