@@ -29,6 +29,8 @@ mod request;
 mod tests;
 
 pub use answer::{KEPT, PASSED, Report, provider_answer};
+#[cfg(test)]
+pub(crate) use dial::client;
 pub use dial::{BadTarget, Trust};
 #[doc(hidden)]
 pub use headers::end_to_end;

@@ -19,10 +19,15 @@ use crate::telemetry::{self, Meters};
 use crate::time::{self, Millis};
 use crate::verify::Delivery;
 
+pub mod certificates;
 mod earlier;
+mod fetch;
 pub mod rejections;
 pub mod replays;
 
+pub use certificates::{Certificates, Missed};
+#[cfg(test)]
+pub(crate) use fetch::Reach;
 pub use rejections::{Rejected, Rejections};
 pub use replays::{Content, Replay, Replays};
 
@@ -52,6 +57,8 @@ pub struct Gate {
     pub wake: Notify,
     /// What was turned away lately.
     pub rejections: Rejections,
+    /// The certificates that its provider signs with, if it does so.
+    pub certificates: Option<Certificates>,
     /// What was signed lately.
     replays: Replays,
     /// When the last verified delivery arrived, in milliseconds; 0 before the first.
@@ -97,7 +104,10 @@ impl Gate {
         old_keys: &[key::Spec],
         trust: &Trust,
     ) -> Result<Self, BadTarget> {
+        let certified = source.verify_spec.scheme.is_certified();
+        let certificates = certified.then(|| Certificates::new(&source.name, trust)).transpose()?;
         Ok(Self {
+            certificates,
             old_keys: old_keys.iter().filter_map(|spec| Rule::new(spec).ok()).collect(),
             meters: Meters::new(&source.name),
             wake: Notify::new(),
@@ -298,3 +308,6 @@ impl Drop for Open<'_> {
         });
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

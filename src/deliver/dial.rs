@@ -33,7 +33,7 @@ pub enum BadTarget {
     #[error("target's host cannot be verified by TLS: {0}")]
     Name(#[from] rustls::pki_types::InvalidDnsNameError),
     /// The system has no certificate authorities to trust.
-    #[error("target is https, and no certificate authorities were found on this system: {0}")]
+    #[error("https needs certificate authorities, and none were found on this system: {0}")]
     Authorities(String),
     /// TLS cannot be set up.
     #[error("TLS cannot be set up: {0}")]
@@ -48,12 +48,12 @@ pub struct Trust(Mutex<Option<Arc<ClientConfig>>>);
 impl Trust {
     /// Trusts what `client` trusts.
     #[cfg(test)]
-    pub(super) fn of(client: Arc<ClientConfig>) -> Self {
+    pub(crate) fn of(client: Arc<ClientConfig>) -> Self {
         Self(Mutex::new(Some(client)))
     }
 
     /// TLS settings that trust what the system trusts.
-    fn client(&self) -> Result<Arc<ClientConfig>, BadTarget> {
+    pub(crate) fn client(&self) -> Result<Arc<ClientConfig>, BadTarget> {
         let mut kept = self.0.lock();
         if let Some(client) = kept.as_ref() {
             return Ok(Arc::clone(client));
@@ -70,7 +70,7 @@ impl Trust {
 }
 
 /// TLS settings that trust `roots`.
-pub(super) fn client(roots: RootCertStore) -> Result<Arc<ClientConfig>, rustls::Error> {
+pub(crate) fn client(roots: RootCertStore) -> Result<Arc<ClientConfig>, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut client = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?

@@ -292,7 +292,7 @@ fn secured(app: &App) -> Upstream {
 
 fn trusting(app: &App, roots: RootCertStore) -> Upstream {
     let target: Uri = format!("https://{}/hook", app.0.local_addr().unwrap()).parse().unwrap();
-    let trust = Trust::of(dial::client(roots).unwrap());
+    let trust = Trust::of(client(roots).unwrap());
     let place = Place::new(&target, &trust).unwrap();
     Upstream { target, place, ..app.upstream() }
 }

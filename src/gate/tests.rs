@@ -1,0 +1,5 @@
+//! What is fetched, from whom, and how often at most.
+
+mod certificates;
+mod fetch;
+pub(crate) mod site;
