@@ -16,7 +16,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use crate::claim::{Claims, Follower, Seat};
 use crate::clock::{self, Clock};
 use crate::deliver::{matters, nominated};
-use crate::gate::{Claimed, Gate, Life, Rejected};
+use crate::gate::{Claimed, Gate, Life};
 use crate::key::{Key, Scope};
 use crate::preset::{self, Asked, WrongToken, may_greet};
 use crate::record::{Copy, Finish, Meets, Mode, Token};
@@ -28,6 +28,7 @@ use crate::verify::Delivery;
 
 mod batch;
 mod body;
+mod certified;
 mod identify;
 mod lead;
 mod sender;
@@ -204,11 +205,10 @@ impl Ingress {
         let held = self.life.tasks.token();
         self.refuse_when_stopping()?;
         greet(gate, &delivery, false)?;
-        let (at, bytes) = (clock::wall(), delivery.body.len());
-        let verified = gate.source.verifier.check(delivery, at).map_err(|reason| {
-            suspect::reject(gate, Rejected { at, reason, from: from.address, bytes })
-        })?;
+        let at = clock::wall();
+        let verified = certified::verify(gate, delivery, (from.address, at)).await?;
         gate.seen(self.clock.now());
+        certified::confirm(gate, &verified).await?;
         greet(gate, verified.delivery(), true)?;
         let admitted = match &gate.source.batch {
             None => Admitted::One(self.identify(gate, verified, Scope::Whole, (from, at))?),
