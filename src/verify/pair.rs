@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
@@ -13,7 +13,7 @@ use data_encoding::BASE64;
 use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 
-use super::spec::{Scheme, SecretFormat, Spec};
+use super::spec::{Algorithm, Scheme, SecretFormat, Spec};
 
 const BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
 const END: &str = "-----END PRIVATE KEY-----";
@@ -53,26 +53,21 @@ impl Private {
     /// A new key pair of `scheme`, and its private key in PEM.
     pub fn generate(scheme: Scheme) -> Result<(Self, SecretString), NoKey> {
         let random = SystemRandom::new();
-        let der: Zeroizing<Vec<u8>> = match scheme {
-            Scheme::Ed25519 => Ed25519KeyPair::generate_pkcs8(&random)
-                .map(|der| Zeroizing::new(der.as_ref().to_vec())),
-            Scheme::EcdsaP256Sha256 | Scheme::JwtEs256 => {
-                EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random)
-                    .map(|der| Zeroizing::new(der.as_ref().to_vec()))
+        let kept = |der: &[u8]| Zeroizing::new(der.to_vec());
+        let der = match scheme.algorithm() {
+            Some(Algorithm::Ed25519) => {
+                Ed25519KeyPair::generate_pkcs8(&random).map(|der| kept(der.as_ref()))
             },
-            Scheme::RsaSha256 | Scheme::AwsSns | Scheme::Paypal => RsaKeyPair::generate(
-                KeySize::Rsa2048,
-            )
-            .and_then(|pair| pair.as_der())
-            .map(|der: aws_lc_rs::encoding::Pkcs8V1Der<'_>| Zeroizing::new(der.as_ref().to_vec())),
-            Scheme::HmacSha256
-            | Scheme::HmacSha1
-            | Scheme::HmacSha512
-            | Scheme::Token
-            | Scheme::Basic
-            | Scheme::None => return Err(NoKey::Scheme),
-        }
-        .map_err(|_unspecified| NoKey::Make)?;
+            Some(Algorithm::Ecdsa | Algorithm::EcdsaFixed) => {
+                EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random)
+                    .map(|der| kept(der.as_ref()))
+            },
+            Some(Algorithm::Rsa) => RsaKeyPair::generate(KeySize::Rsa2048)
+                .and_then(|pair| pair.as_der())
+                .map(|der: Pkcs8V1Der<'_>| kept(der.as_ref())),
+            Some(Algorithm::Hmac(_)) | None => return Err(NoKey::Scheme),
+        };
+        let der = der.map_err(|_unspecified| NoKey::Make)?;
         let text = Zeroizing::new(BASE64.encode(&der));
         let mut pem = Zeroizing::new(format!("{BEGIN}\n"));
         for line in text.as_bytes().chunks(WIDTH) {
@@ -94,23 +89,13 @@ impl Private {
     }
 
     fn of(scheme: Scheme, der: &[u8]) -> Result<Self, NoKey> {
-        let kind = match scheme {
-            Scheme::Ed25519 => Ed25519KeyPair::from_pkcs8(der).map(Kind::Ed25519),
-            Scheme::EcdsaP256Sha256 => {
-                EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, der).map(Kind::Ecdsa)
-            },
-            Scheme::JwtEs256 => {
-                EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der).map(Kind::Ecdsa)
-            },
-            Scheme::RsaSha256 | Scheme::AwsSns | Scheme::Paypal => {
-                RsaKeyPair::from_pkcs8(der).map(Kind::Rsa)
-            },
-            Scheme::HmacSha256
-            | Scheme::HmacSha1
-            | Scheme::HmacSha512
-            | Scheme::Token
-            | Scheme::Basic
-            | Scheme::None => return Err(NoKey::Scheme),
+        let ecdsa = |algorithm| EcdsaKeyPair::from_pkcs8(algorithm, der).map(Kind::Ecdsa);
+        let kind = match scheme.algorithm() {
+            Some(Algorithm::Ed25519) => Ed25519KeyPair::from_pkcs8(der).map(Kind::Ed25519),
+            Some(Algorithm::Ecdsa) => ecdsa(&ECDSA_P256_SHA256_ASN1_SIGNING),
+            Some(Algorithm::EcdsaFixed) => ecdsa(&ECDSA_P256_SHA256_FIXED_SIGNING),
+            Some(Algorithm::Rsa) => RsaKeyPair::from_pkcs8(der).map(Kind::Rsa),
+            Some(Algorithm::Hmac(_)) | None => return Err(NoKey::Scheme),
         };
         kind.map(Self).map_err(|_rejected| NoKey::Text)
     }

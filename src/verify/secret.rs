@@ -8,7 +8,7 @@ use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretSlice};
 use unicode_normalization::UnicodeNormalization as _;
 
-use super::spec::{Scheme, SecretFormat, Spec, SpecError};
+use super::spec::{Algorithm, Scheme, SecretFormat, Spec, SpecError};
 
 /// A secret as configured, still in its format. Its `Debug` does not show it.
 #[derive(Clone, Debug)]
@@ -55,48 +55,28 @@ pub(super) fn keys(spec: &Spec, secrets: Vec<Secret>) -> Result<Vec<Key>, SpecEr
     if secrets.is_empty() && !spec.scheme.is_certified() {
         return Err(SpecError::new("secrets", "must have at least one public key"));
     }
-    let public = |secret: Secret| {
-        let wrong = || {
-            let format = match spec.scheme {
-                Scheme::Ed25519 => "an Ed25519 key: 32 bytes, as the provider shows it, or PEM",
-                Scheme::EcdsaP256Sha256 | Scheme::JwtEs256 => {
-                    "a P-256 key: SubjectPublicKeyInfo in base64 or PEM"
-                },
-                Scheme::RsaSha256
-                | Scheme::AwsSns
-                | Scheme::Paypal
-                | Scheme::HmacSha256
-                | Scheme::HmacSha1
-                | Scheme::HmacSha512
-                | Scheme::Token
-                | Scheme::Basic
-                | Scheme::None => "an RSA key: SubjectPublicKeyInfo in base64 or PEM",
-            };
-            SpecError::new("secrets", format!("has a public key that is not {format}"))
-        };
+    let (algorithm, format) = public(spec.scheme);
+    let wrong = || SpecError::new("secrets", format!("has a public key that is not {format}"));
+    let key = |secret: Secret| {
         let bytes = der(spec, secret.value.expose_secret()).ok_or_else(wrong)?;
-        let kind = ParsedPublicKey::new(algorithm(spec.scheme), bytes);
-        let kind = KeyKind::Public(kind.map_err(|_rejected| wrong())?);
-        Ok(Key { id: secret.id, kind })
+        let key = ParsedPublicKey::new(algorithm, bytes).map_err(|_rejected| wrong())?;
+        Ok(Key { id: secret.id, kind: KeyKind::Public(key) })
     };
-    secrets.into_iter().map(public).collect()
+    secrets.into_iter().map(key).collect()
 }
 
-/// How a public key of `scheme` is checked.
-fn algorithm(scheme: Scheme) -> &'static dyn VerificationAlgorithm {
-    match scheme {
-        Scheme::Ed25519 => &signature::ED25519,
-        Scheme::EcdsaP256Sha256 => &signature::ECDSA_P256_SHA256_ASN1,
-        Scheme::JwtEs256 => &signature::ECDSA_P256_SHA256_FIXED,
-        Scheme::RsaSha256
-        | Scheme::AwsSns
-        | Scheme::Paypal
-        | Scheme::HmacSha256
-        | Scheme::HmacSha1
-        | Scheme::HmacSha512
-        | Scheme::Token
-        | Scheme::Basic
-        | Scheme::None => &signature::RSA_PKCS1_2048_8192_SHA256,
+/// How a public key of `scheme` is checked, and written.
+fn public(scheme: Scheme) -> (&'static dyn VerificationAlgorithm, &'static str) {
+    const ED25519: &str = "an Ed25519 key: 32 bytes, as the provider shows it, or PEM";
+    const P256: &str = "a P-256 key: SubjectPublicKeyInfo in base64 or PEM";
+    const RSA: &str = "an RSA key: SubjectPublicKeyInfo in base64 or PEM";
+    match scheme.algorithm() {
+        Some(Algorithm::Ed25519) => (&signature::ED25519, ED25519),
+        Some(Algorithm::Ecdsa) => (&signature::ECDSA_P256_SHA256_ASN1, P256),
+        Some(Algorithm::EcdsaFixed) => (&signature::ECDSA_P256_SHA256_FIXED, P256),
+        Some(Algorithm::Rsa | Algorithm::Hmac(_)) | None => {
+            (&signature::RSA_PKCS1_2048_8192_SHA256, RSA)
+        },
     }
 }
 

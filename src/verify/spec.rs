@@ -284,21 +284,42 @@ impl Scheme {
 
     /// The keyed hash; nothing for the other schemes.
     pub(super) fn hmac(self) -> Option<hmac::Algorithm> {
-        match self {
-            Self::HmacSha256 => Some(hmac::HMAC_SHA256),
-            Self::HmacSha1 => Some(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY),
-            Self::HmacSha512 => Some(hmac::HMAC_SHA512),
-            Self::Ed25519
-            | Self::EcdsaP256Sha256
-            | Self::RsaSha256
-            | Self::JwtEs256
-            | Self::AwsSns
-            | Self::Paypal
-            | Self::Token
-            | Self::Basic
-            | Self::None => None,
+        match self.algorithm() {
+            Some(Algorithm::Hmac(algorithm)) => Some(algorithm),
+            Some(
+                Algorithm::Ed25519 | Algorithm::Ecdsa | Algorithm::EcdsaFixed | Algorithm::Rsa,
+            )
+            | None => None,
         }
     }
+
+    /// What makes a signature; nothing where nothing is signed.
+    pub(super) fn algorithm(self) -> Option<Algorithm> {
+        Some(match self {
+            Self::HmacSha256 => Algorithm::Hmac(hmac::HMAC_SHA256),
+            Self::HmacSha1 => Algorithm::Hmac(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY),
+            Self::HmacSha512 => Algorithm::Hmac(hmac::HMAC_SHA512),
+            Self::Ed25519 => Algorithm::Ed25519,
+            Self::EcdsaP256Sha256 => Algorithm::Ecdsa,
+            Self::JwtEs256 => Algorithm::EcdsaFixed,
+            Self::RsaSha256 | Self::AwsSns | Self::Paypal => Algorithm::Rsa,
+            Self::Token | Self::Basic | Self::None => return None,
+        })
+    }
+}
+
+/// What makes a signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Algorithm {
+    /// A keyed hash.
+    Hmac(hmac::Algorithm),
+    Ed25519,
+    /// Over P-256 and SHA-256, written in DER.
+    Ecdsa,
+    /// The same, its two numbers beside each other.
+    EcdsaFixed,
+    /// PKCS#1 v1.5 over SHA-256.
+    Rsa,
 }
 
 impl TryFrom<String> for Scheme {
