@@ -88,6 +88,7 @@ fn the_shipped_examples_are_right_when_uncommented() {
         ("ACME_SECRET", SECRET),
         ("GITHUB_WEBHOOK_SECRET", SECRET),
         ("SLACK_SIGNING_SECRET", SECRET),
+        ("META_VERIFY_TOKEN", SECRET),
         ("ONCEGATE_ADMIN_TOKEN", SECRET),
         ("ONCEGATE_SIGNING_SECRET", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"),
     ]);
