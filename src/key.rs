@@ -241,6 +241,10 @@ impl Rule {
         let body = &*delivery.delivery().body;
         match scope {
             Scope::Whole => self.of(delivery, body, &mut once),
+            // One element without a key does not refuse the others.
+            Scope::Element(element) if self.fallback == Fallback::Reject => {
+                self.of(delivery, element, &mut once).or_else(|_unkeyed| of_body("body", element))
+            },
             Scope::Element(element) => self.of(delivery, element, &mut once),
             Scope::Elements(elements) => self.joined(delivery, elements, &mut once),
             Scope::NoBatch(why) => self.fall_back(body, Some(why), &mut once),

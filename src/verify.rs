@@ -8,8 +8,8 @@
 //!   read from one set of headers, each sent exactly once;
 //! - every candidate is compared with every secret's signature, in constant time, on
 //!   decoded bytes of the full length;
-//! - the work is bounded before the first hash: one HMAC a secret (two where a scheme has two
-//!   messages), however many signatures a request brings; with public keys one check for each
+//! - the work is bounded before the first hash: one HMAC a secret (two for Twilio,
+//!   which has two messages), however many signatures a request brings; with public keys one check for each
 //!   candidate, of which there are at most [`MAX_CANDIDATES`].
 
 use std::borrow::Cow;
@@ -374,9 +374,8 @@ impl Verifier {
             Kind::Open | Kind::Signature(_) => None,
         };
         let families = self.signature().into_iter().flat_map(|it| &it.families);
-        let templates = self.signature().into_iter().flat_map(|it| &it.templates);
         let key_id = self.signature().and_then(|it| it.key_id.as_ref());
-        let signed = templates.flat_map(Template::headers);
+        let signed = self.signature().into_iter().flat_map(|it| it.template.headers());
         let issuer = self.signature().into_iter().flat_map(|it| &it.issuer);
         let signed = signed.chain(issuer.flat_map(Issuer::headers));
         token.into_iter().chain(families.flat_map(Family::names)).chain(signed).chain(key_id)

@@ -209,7 +209,6 @@ fn verify(source: &Source) -> Section {
             rows.push(("signed", json!(spec.signed)));
         }
         let places = [
-            ("or_signed", &spec.or_signed),
             ("each", &spec.each),
             ("id", &spec.id),
             ("key_id", &spec.key_id),

@@ -110,6 +110,11 @@ fn one(name: &str, mut table: Table<'_>, places: Places<'_>, server: &Server) ->
     let identity = identity::read(&mut table, provider, places, url.as_deref());
     let verify_token = secret::single(&mut table, "verify_token", places);
     let signer = identity::signer(&mut table, places);
+    let splits = mode == Mode::Queue && identity.as_ref().is_some_and(|it| it.batch.is_some());
+    if splits && guard.is_some_and(|guard| guard != ReplayGuard::Off) {
+        let cause = "guards single events, and this source splits batches";
+        table.add("replay_guard", wrong(cause, "remove it"));
+    }
     let was = table.read("was", Vec::new(), names::was);
     table.finish();
     let identity = identity?;

@@ -39,6 +39,9 @@ pub struct Handshake {
     /// Whether nothing else is in the form.
     #[serde(default)]
     pub alone: bool,
+    /// Whether it has no body.
+    #[serde(default)]
+    pub bodiless: bool,
     /// Where the source's `verify_token` must be.
     #[serde(default)]
     pub token: Option<Spot>,
@@ -194,6 +197,7 @@ impl Handshake {
         let word = self.when.find(delivery)?;
         let meant = self.is.as_ref().is_none_or(|is| *is == word)
             && self.shape.fits(&word)
+            && (!self.bodiless || delivery.body.is_empty())
             && (!self.alone || form::fields(&delivery.body)?.len() == 1);
         if !meant {
             return None;

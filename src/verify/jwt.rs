@@ -68,7 +68,7 @@ impl Jwt {
             ("encoding", spec.encoding != Encoding::default()),
             ("prefix", !spec.prefix.is_empty()),
             ("signed", spec.signed != "{body}"),
-            ("or_signed", spec.or_signed.is_some()),
+            ("signed_min", spec.signed_min != 0),
         ];
         if let Some((field, _)) = of_others.into_iter().find(|(_, is_set)| *is_set) {
             return Err(SpecError::new(field, "is not needed: the token says all of that"));

@@ -61,21 +61,30 @@ impl Place {
     /// The text there: of a string what it says, of a number or boolean how it is written.
     /// Nothing where it is missing, empty or `null`.
     pub(crate) fn find<'a>(&self, request: Request<'a>) -> Result<Option<Cow<'a, str>>, Rejection> {
+        Ok(self.kind(request)?.map(|(text, _is_a_number)| text))
+    }
+
+    /// The same, and whether it is a number or a boolean of JSON.
+    pub(super) fn kind<'a>(
+        &self,
+        request: Request<'a>,
+    ) -> Result<Option<(Cow<'a, str>, bool)>, Rejection> {
         let query = || request.delivery.query.as_deref().unwrap_or_default().as_bytes();
         let found = match self {
             Self::Header(name) => {
-                return Ok(read(&request.delivery.headers, name)?.map(Cow::Borrowed));
+                let value = read(&request.delivery.headers, name)?;
+                return Ok(value.map(|value| (Cow::Borrowed(value), false)));
             },
             Self::Json(path) => find_any(request.body, path).map(|scalar| match scalar {
-                Some(Scalar::Text(text)) => text,
-                Some(Scalar::Token(token)) => Cow::Borrowed(token),
-                None => Cow::Borrowed(""),
+                Some(Scalar::Text(text)) => (text, false),
+                Some(Scalar::Token(token)) => (Cow::Borrowed(token), true),
+                None => (Cow::Borrowed(""), false),
             }),
-            Self::Form(name) => form::field(request.body, name).map(Cow::Owned),
-            Self::Query(name) => form::field(query(), name).map(Cow::Owned),
+            Self::Form(name) => form::field(request.body, name).map(|it| (Cow::Owned(it), false)),
+            Self::Query(name) => form::field(query(), name).map(|it| (Cow::Owned(it), false)),
         };
         match found {
-            Ok(text) => Ok(Some(text).filter(|text| !text.is_empty())),
+            Ok(found) => Ok(Some(found).filter(|(text, _)| !text.is_empty())),
             Err(Unkeyed::Missing | Unkeyed::Empty | Unkeyed::NoBody) => Ok(None),
             Err(Unkeyed::Repeated) => Err(Rejection::Repeated),
             Err(

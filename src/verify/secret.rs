@@ -105,7 +105,12 @@ pub(super) fn decoded(
     secrets
         .into_iter()
         .map(|secret| {
-            let secret = decode(spec, secret.value.expose_secret())?;
+            let written = secret.value.expose_secret();
+            if [b"-----BEGIN".as_slice(), b"whpk_"].iter().any(|it| written.starts_with(it)) {
+                let why = "has a public key, which everybody may know: this scheme needs a secret";
+                return Err(SpecError::new("secrets", why));
+            }
+            let secret = decode(spec, written)?;
             if secret.len() < spec.secret_min.max(1) {
                 let (have, need) = (secret.len(), spec.secret_min.max(1));
                 let problem = format!("has a secret of {have} bytes; at least {need} are needed");

@@ -64,8 +64,7 @@ impl Signature {
 
     /// The value of the signature's header, or of its field.
     fn signature(&self, stamped: &Stamped<'_>, request: Request<'_>) -> Result<String, Rejection> {
-        let template = self.templates.first().ok_or(Rejection::Missing)?;
-        let messages = template.fill(stamped, &self.ours, request)?;
+        let messages = self.template.fill(stamped, &self.ours, request)?;
         let message = messages.first().ok_or(Rejection::Missing)?;
         let mut signatures = Vec::new();
         if let Some(private) = &self.private {
@@ -94,8 +93,7 @@ impl Signature {
 
     /// Twilio puts the hash of a body that is no form into the query.
     fn hash_of_body(&self, delivery: &mut Delivery) {
-        let is_twilio = |it: &Template| matches!(it, Template::Twilio);
-        if !self.templates.iter().any(is_twilio) {
+        if !matches!(self.template, Template::Twilio) {
             return;
         }
         let request = Request { delivery, body: &delivery.body };

@@ -32,8 +32,10 @@ pub(super) struct Signature {
     pub(super) timestamp: Option<Place>,
     /// How the signature is written.
     pub(super) form: Form,
-    /// What is signed: the first, or the second.
-    pub(super) templates: Vec<Template>,
+    /// What is signed,
+    pub(super) template: Template,
+    /// and how many bytes of it at least.
+    signed_min: usize,
     /// What is signed and not in the request.
     pub(super) ours: Ours,
     /// Who has the certificate of the key, if that is in one.
@@ -48,7 +50,7 @@ pub(super) struct Signature {
 
 impl Signature {
     pub(super) fn new(spec: &Spec, secrets: Vec<Secret>) -> Result<Self, SpecError> {
-        let templates = Template::parse(spec)?;
+        let template = Template::parse(spec)?;
         let (place, timestamp, key_id) = Self::places(spec)?;
         Ok(Self {
             families: Family::of(spec)?,
@@ -56,7 +58,8 @@ impl Signature {
             stamp: spec.stamp()?,
             tolerance: spec.tolerance_seconds()?,
             keys: secret::keys(spec, secrets)?,
-            templates,
+            template,
+            signed_min: spec.signed_min,
             place,
             timestamp,
             key_id,
@@ -140,14 +143,15 @@ impl Signature {
         };
         let stamped = Stamped { timestamp, id: sent.id };
         let mut right = false;
-        for template in &self.templates {
-            for message in template.fill(&stamped, &self.ours, request)? {
-                right |= certificate
-                    .filter(|_| self.issuer.is_some())
-                    .is_some_and(|certificate| certificate.fits(&message, &claimed.candidates));
-                for key in self.keys.iter().filter(|key| key.is_called(key_id)) {
-                    right |= key.fits(&message, &claimed.candidates);
-                }
+        for message in self.template.fill(&stamped, &self.ours, request)? {
+            if message.iter().map(|piece| piece.len()).sum::<usize>() < self.signed_min {
+                return Err(Rejection::Malformed);
+            }
+            right |= certificate
+                .filter(|_| self.issuer.is_some())
+                .is_some_and(|certificate| certificate.fits(&message, &claimed.candidates));
+            for key in self.keys.iter().filter(|key| key.is_called(key_id)) {
+                right |= key.fits(&message, &claimed.candidates);
             }
         }
         if !right {
@@ -169,7 +173,7 @@ impl Signature {
         let stamp = self.timestamp.as_ref().and_then(|place| place.find(request).ok()?);
         let timestamp = sent.timestamp.or(claimed.timestamp).or(stamp.as_deref());
         let stamped = Stamped { timestamp, id: sent.id };
-        let messages = self.templates.first()?.fill(&stamped, &self.ours, request).ok()?;
+        let messages = self.template.fill(&stamped, &self.ours, request).ok()?;
         let message = messages.into_iter().next()?;
         Some(message.into_iter().map(|piece| Cow::Owned(piece.into_owned())).collect())
     }

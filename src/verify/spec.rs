@@ -52,13 +52,15 @@ pub struct Spec {
     pub prefix: String,
     /// What is signed: text with `{body}`, `{timestamp}`, `{id}`, `{header:NAME}`, `{method}`,
     /// `{url}`, `{json:/pointer}`, `{form:NAME}`, `{query:NAME}`. `{json?:..}` is empty where
-    /// nothing is there, `{json*:..}` also may contain the text beside it. `{twilio}` and `{sns}`
+    /// nothing is there, `{json*:..}` also may contain the text beside it; these are texts, and
+    /// `{number:/pointer}` is a number. `{twilio}` and `{sns}`
     /// stand alone; `{webhook_id}` and `{crc32}` are `PayPal`'s.
     #[serde(default = "body")]
     pub signed: String,
-    /// A second message that is as good.
+    /// The shortest message that counts, in bytes: where a provider has us sign short texts for a
+    /// handshake with the same key, none of those is an event.
     #[serde(default)]
-    pub or_signed: Option<String>,
+    pub signed_min: usize,
     /// Where the timestamp is: `header:NAME`, `key:NAME` of `pairs`, `json:/pointer` or
     /// `form:NAME`.
     #[serde(default)]
@@ -121,7 +123,7 @@ impl Spec {
             encoding: Encoding::default(),
             prefix: String::new(),
             signed: body(),
-            or_signed: None,
+            signed_min: 0,
             timestamp: None,
             timestamp_format: Stamp::default(),
             id: None,
@@ -144,9 +146,9 @@ impl Spec {
         !matches!(self.scheme, Scheme::Token | Scheme::Basic | Scheme::None)
     }
 
-    /// Whether a message names `piece`, without its braces.
+    /// Whether the message names `piece`, without its braces.
     fn names(&self, piece: &str) -> bool {
-        self.signed.to_ascii_lowercase().contains(&format!("{{{piece}}}").to_ascii_lowercase())
+        self.signed.contains(&format!("{{{piece}}}"))
     }
 
     /// Whether the signature covers the URL that was called, which `public_url` begins.
@@ -163,20 +165,30 @@ impl Spec {
     /// Whether the signature covers this part of a key. Where it does not, whoever holds one
     /// signed request can send it again under another key.
     pub fn covers(&self, part: &str) -> bool {
-        let same = |place: &Option<String>| {
-            place.as_deref().is_some_and(|place| place.eq_ignore_ascii_case(part))
-        };
         if self.scheme == Scheme::AwsSns {
             return part.strip_prefix("json:/").is_some_and(sns::signs);
         }
-        let (kind, at) = part.split_once(':').unwrap_or_default();
-        let named = || ["", "?", "*"].iter().any(|mark| self.names(&format!("{kind}{mark}:{at}")));
+        let (kind, _) = part.split_once(':').unwrap_or_default();
+        // The names of headers alone are the same in any case.
+        let alike = |one: &str| one == part || kind == "header" && one.eq_ignore_ascii_case(part);
+        let same = |place: &Option<String>| place.as_deref().is_some_and(alike);
+        let pieces = || self.signed.split('{').filter_map(|rest| rest.split('}').next());
+        let named = || {
+            pieces().any(|piece| {
+                let (word, place) = piece.split_once(':').unwrap_or_default();
+                let word = word.trim_end_matches(['?', '*']);
+                let word = if word == "number" { "json" } else { word };
+                alike(&format!("{word}:{place}"))
+            })
+        };
         self.signs()
             && (same(&self.id)
                 || same(&self.timestamp)
                 || named()
                 || match kind {
-                    "json" | "form" => self.covers_body(),
+                    // Twilio writes fields without anything between them.
+                    "form" => self.covers_body() && !self.names("twilio"),
+                    "json" => self.covers_body(),
                     "query" => self.signs_url(),
                     "header" => false,
                     // What a scheme reads beside the body is signed.
@@ -376,7 +388,8 @@ impl Stamp {
     pub(super) fn read(self, text: &str) -> Option<u64> {
         let digits = || {
             let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-            // No sign, no space, no fraction.
+            // No sign, no space, no fraction; nor a zero that may be of what is before it.
+            let plain = plain && (text == "0" || !text.starts_with('0'));
             if plain { text.parse::<u64>().ok() } else { None }
         };
         match self {

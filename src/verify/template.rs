@@ -45,6 +45,9 @@ pub(super) struct Field {
     optional: bool,
     /// May contain the text beside it.
     loose: bool,
+    /// A number; else a text. Each is written in one way only, so that what is signed has one
+    /// way to be sent.
+    number: bool,
 }
 
 /// What is signed and known here alone.
@@ -63,29 +66,21 @@ pub(super) struct Stamped<'a> {
     pub(super) id: Option<&'a str>,
 }
 
-const PIECES: &str = "{body}, {timestamp}, {id}, {method}, {url}, {header:NAME}, {json:/pointer}, {form:NAME}, {query:NAME}";
+const SIGNED: &str = "signed";
+const PIECES: &str = "{body}, {timestamp}, {id}, {method}, {url}, {header:NAME}, {json:/pointer}, {number:/pointer}, {form:NAME}, {query:NAME}";
 
 impl Template {
-    /// Parses `spec.signed` and `spec.or_signed`; what the spec reads must be signed, and what it
-    /// signs must be read.
-    pub(super) fn parse(spec: &Spec) -> Result<Vec<Self>, SpecError> {
-        let or_signed = spec.or_signed.as_deref().map(|text| ("or_signed", text));
-        let texts = [Some(("signed", spec.signed.as_str())), or_signed];
-        texts
-            .into_iter()
-            .flatten()
-            .map(|(field, text)| {
-                if text == "{twilio}" {
-                    return Ok(Self::Twilio);
-                }
-                if text == "{sns}" && spec.scheme == Scheme::AwsSns {
-                    return Ok(Self::Sns);
-                }
-                let pieces = pieces(field, text)?;
-                sound(field, &pieces, spec)?;
+    /// Parses `spec.signed`; what the spec reads must be signed, and what it signs must be read.
+    pub(super) fn parse(spec: &Spec) -> Result<Self, SpecError> {
+        match spec.signed.as_str() {
+            "{twilio}" => Ok(Self::Twilio),
+            "{sns}" if spec.scheme == Scheme::AwsSns => Ok(Self::Sns),
+            text => {
+                let pieces = pieces(text)?;
+                sound(&pieces, spec)?;
                 Ok(Self::Pieces(pieces))
-            })
-            .collect()
+            },
+        }
     }
 
     /// The headers that are signed.
@@ -123,8 +118,8 @@ impl Template {
     }
 }
 
-fn pieces(field: &'static str, text: &str) -> Result<Vec<Piece>, SpecError> {
-    let wrong = |problem: String| SpecError::new(field, problem);
+fn pieces(text: &str) -> Result<Vec<Piece>, SpecError> {
+    let wrong = |problem: String| SpecError::new(SIGNED, problem);
     let mut pieces = Vec::new();
     let mut rest = text;
     while let Some((literal, after)) = rest.split_once('{') {
@@ -143,15 +138,8 @@ fn pieces(field: &'static str, text: &str) -> Result<Vec<Piece>, SpecError> {
             "crc32" => Piece::Crc32,
             "twilio" => return Err(wrong("has {twilio}, which stands alone".to_owned())),
             _ => match word.split_once(':') {
-                Some(("header", header)) => Piece::Header(name(field, header)?),
-                Some((kind, at)) if !at.is_empty() => Piece::Field(Field {
-                    place: Place::parse(
-                        field,
-                        &format!("{}:{at}", kind.trim_end_matches(['?', '*'])),
-                    )?,
-                    optional: kind.ends_with(['?', '*']),
-                    loose: kind.ends_with('*'),
-                }),
+                Some(("header", header)) => Piece::Header(name(SIGNED, header)?),
+                Some((kind, at)) if !at.is_empty() => Piece::Field(Field::parse(kind, at)?),
                 _ => return Err(wrong(format!("has {{{word}}}, which is none of {PIECES}"))),
             },
         });
@@ -163,17 +151,17 @@ fn pieces(field: &'static str, text: &str) -> Result<Vec<Piece>, SpecError> {
     Ok(pieces)
 }
 
-fn sound(field: &'static str, pieces: &[Piece], spec: &Spec) -> Result<(), SpecError> {
+fn sound(pieces: &[Piece], spec: &Spec) -> Result<(), SpecError> {
     let wrong = |field, problem: &str| Err(SpecError::new(field, problem));
     let has = |piece| pieces.contains(&piece);
     let fields = || pieces.iter().filter_map(Piece::field);
     let paypal = spec.scheme == Scheme::Paypal;
     if !paypal && (has(Piece::Crc32) || has(Piece::WebhookId)) {
-        return wrong(field, "has {crc32} or {webhook_id}, which are of the preset paypal alone");
+        return wrong(SIGNED, "has {crc32} or {webhook_id}, which are of the preset paypal alone");
     }
     if !paypal && !has(Piece::Body) && !fields().any(|field| field.place.is_of_the_body()) {
         return wrong(
-            field,
+            SIGNED,
             "must have {body}: a signature that does not cover it protects nothing",
         );
     }
@@ -197,12 +185,19 @@ fn sound(field: &'static str, pieces: &[Piece], spec: &Spec) -> Result<(), SpecE
     );
     if run_on {
         return wrong(
-            field,
+            SIGNED,
             "needs text after {id}, {header:NAME} and what is read from the body, or their end could be moved",
         );
     }
+    let after = pieces.iter().skip_while(|piece| **piece != Piece::Body).skip(1);
+    if after.into_iter().any(|piece| !matches!(piece, Piece::Literal(_) | Piece::Timestamp)) {
+        return wrong(
+            SIGNED,
+            "has something after {body}: only text and {timestamp} can be there, or the body's end could be moved",
+        );
+    }
     if fields().filter(|field| field.loose).count() > 1 {
-        return wrong(field, "has more than one {json*:..}: where one ends could not be told");
+        return wrong(SIGNED, "has more than one {json*:..}: where one ends could not be told");
     }
     Ok(())
 }
@@ -213,6 +208,21 @@ pub(super) fn in_body(place: &str) -> bool {
 }
 
 impl Piece {
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Literal(text) => Some(text),
+            Self::Field(_)
+            | Self::Body
+            | Self::Timestamp
+            | Self::Id
+            | Self::Method
+            | Self::Url
+            | Self::Header(_)
+            | Self::WebhookId
+            | Self::Crc32 => None,
+        }
+    }
+
     fn field(&self) -> Option<&Field> {
         match self {
             Self::Field(field) => Some(field),
@@ -247,10 +257,14 @@ fn fill<'a>(
     let mut message = Vec::with_capacity(pieces.len());
     for (at, piece) in pieces.iter().enumerate() {
         let (before, after) = (at.checked_sub(1).and_then(|at| pieces.get(at)), pieces.get(at + 1));
-        let contains = |text: &str, beside: Option<&Piece>| matches!(beside, Some(Piece::Literal(beside)) if text.contains(beside.as_str()));
+        // Where the text beside it is first or last found must be where the value ends or
+        // begins: a text may overlap itself.
         let bounded = |text: &str| {
-            let moved = contains(text, after) || one_is_loose && contains(text, before);
-            if moved { Err(Rejection::Malformed) } else { Ok(()) }
+            let ends = |end: &str| format!("{text}{end}").find(end) == Some(text.len());
+            let begins = |start: &str| format!("{start}{text}").rfind(start) == Some(0);
+            let fits = after.and_then(Piece::text).is_none_or(ends)
+                && (!one_is_loose || before.and_then(Piece::text).is_none_or(begins));
+            if fits { Ok(()) } else { Err(Rejection::Malformed) }
         };
         let borrowed = |text: &'a str| -> Result<Cow<'a, [u8]>, Rejection> {
             bounded(text).map(|()| Cow::Borrowed(text.as_bytes()))
@@ -302,13 +316,25 @@ fn literal(piece: Option<&Piece>) -> bool {
 }
 
 impl Field {
+    fn parse(kind: &str, at: &str) -> Result<Self, SpecError> {
+        let plain = kind.trim_end_matches(['?', '*']);
+        let number = plain == "number";
+        let place = Place::parse(SIGNED, &format!("{}:{at}", if number { "json" } else { plain }))?;
+        let optional = kind.ends_with(['?', '*']);
+        Ok(Self { place, optional, loose: kind.ends_with('*'), number })
+    }
+
     fn fill<'a>(
         &self,
         request: Request<'a>,
         bounded: impl Fn(&str) -> Result<(), Rejection>,
     ) -> Result<Cow<'a, [u8]>, Rejection> {
-        let text = match self.place.find(request)? {
-            Some(text) => text,
+        let found = match self.place.kind(request)? {
+            Some((_, number)) if number != self.number => return Err(Rejection::Malformed),
+            found => found,
+        };
+        let text = match found {
+            Some((text, _)) => text,
             None if self.optional => Cow::Borrowed(""),
             None => return Err(Rejection::Missing),
         };

@@ -12,6 +12,7 @@ use super::*;
 
 mod broken;
 mod certified;
+mod keys;
 mod signing;
 mod specs;
 mod token;

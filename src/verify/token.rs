@@ -58,7 +58,7 @@ impl Token {
             ("version", !spec.version.is_empty()),
             ("encoding", spec.encoding != Encoding::default()),
             ("signed", spec.signed != "{body}"),
-            ("or_signed", spec.or_signed.is_some()),
+            ("signed_min", spec.signed_min != 0),
             ("timestamp_format", spec.timestamp_format != Stamp::default()),
         ];
         if let Some((field, _)) = of_a_signature.into_iter().find(|(_, is_set)| *is_set) {

@@ -50,6 +50,7 @@ fn about(source: &Source) -> Vec<String> {
         about.extend(unsigned(source));
     }
     about.extend(idle_guard(source));
+    about.extend(unanswered(source));
     if source.key_spec.parts.is_empty() && source.key_spec.fallback == Fallback::None {
         about.push(
             "the key has no parts and fallback \"none\": no copy is ever known as one".to_owned(),
@@ -90,6 +91,27 @@ fn idle_guard(source: &Source) -> Option<String> {
         "nothing is signed"
     };
     Some(format!("replay_guard = \"{}\" guards nothing: {why}", guard.word()))
+}
+
+/// Handshakes that lack something of ours to be answered with.
+fn unanswered(source: &Source) -> Vec<String> {
+    let mut about = Vec::new();
+    let asked = source.handshakes.iter().any(|it| it.token.is_some());
+    match (asked, source.verify_token.is_some()) {
+        (true, false) => about.push(
+            "verify_token is not set: the provider's check of the endpoint is refused".to_owned(),
+        ),
+        (false, true) => {
+            about.push("verify_token is set, and the provider never asks for it".to_owned());
+        },
+        _ => {},
+    }
+    let mut answers = source.handshakes.iter().filter_map(|it| it.body.as_deref());
+    let named = source.verify_spec.key_id.is_some() || answers.any(|it| it.contains("{key_id}"));
+    if named && source.verifier.newest_id().is_none() {
+        about.push("the newest secret has no id: write { env = \"NAME\", id = \"..\" }, by which the provider calls it".to_owned());
+    }
+    about
 }
 
 /// What a provider does that is good to know of.

@@ -59,6 +59,11 @@ pub(super) fn read(
     }
     let key = Rule::new(&key_spec).ok()?;
     let verifier = verifier?.at(url.unwrap_or_default()).named(names?);
+    let elements = batch.as_ref().map(|batch| batch.elements.to_string());
+    if verify_spec.each.is_some() && verify_spec.each != elements {
+        let cause = "is not where [batch] has its elements: what is signed and what is an event would differ";
+        table.add("verify.each", wrong(cause, "write the same pointer as batch.elements"));
+    }
     if let Some(cause) = key.mistake_in_a_batch().filter(|_| batch.is_some()) {
         table.add("key.parts", wrong(cause, "write json:/pointer, which is of the element"));
     }

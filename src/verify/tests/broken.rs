@@ -76,8 +76,9 @@ fn a_changed_id_timestamp_body_or_secret_is_refused() {
     let wrong = |delivery| assert_eq!(verdict(&verifier, delivery, now), Err(Rejection::Wrong));
     wrong(vector.having("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJeK"));
     wrong(vector.having("webhook-timestamp", "1614265331"));
-    // The same number, but not what was signed.
-    wrong(vector.having("webhook-timestamp", "01614265330"));
+    // The same number, but not written as it is.
+    let zero = vector.having("webhook-timestamp", "01614265330");
+    assert_eq!(verdict(&verifier, zero, now), Err(Rejection::Malformed));
     for at in 0..vector.body.len() {
         let mut sent = vector.delivery();
         let mut body = sent.body.to_vec();

@@ -346,11 +346,11 @@ fn an_element_without_a_key_falls_back_as_the_rule_says() {
                 app.until(before + events + 2).await;
             }
         }
-        // One element without a key, and nothing of the batch is claimed.
+        // One element without a key refuses no others; what is no batch is refused.
         let before = app.got().len();
-        assert_eq!(send("else-reject", body).await.told(), (400, "invalid"));
-        assert!(gateway.story("else-reject", "a").await.is_none());
-        assert_eq!(app.got().len(), before);
+        assert_eq!(send("else-reject", body).await.told(), (200, "queued"));
+        assert_eq!(app.until(before + 3).await.len(), before + 3);
+        assert_eq!(send("else-reject", "{}").await.told(), (400, "invalid"));
         gateway.finish().await;
     });
 }

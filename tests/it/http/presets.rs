@@ -312,7 +312,8 @@ fn every_preset_takes_an_event_once_its_retry_as_a_copy_and_no_forgery() {
         let mut runs = 0;
         for preset in presets() {
             let name = &preset.name;
-            let signal = preset.key.fallback == Fallback::Coalesce && preset.key.parts.is_empty();
+            let passing = [Fallback::Coalesce, Fallback::None].contains(&preset.key.fallback);
+            let signal = passing && preset.key.parts.is_empty();
             let (outcome, status) = match preset.mode {
                 Mode::Proxy => ("processed", 200),
                 Mode::Queue => ("queued", preset.acknowledgement.status),
@@ -384,7 +385,6 @@ fn a_counter_of_attempts_in_the_body_makes_no_other_event() {
             ("docusign", "\"retryCount\": 0", "\"retryCount\": 3"),
             ("hubspot", "\"attemptNumber\": 0", "\"attemptNumber\": 1"),
             ("intercom", "\"delivery_attempts\": 1", "\"delivery_attempts\": 2"),
-            ("meta", "\"time\": 1764000000", "\"time\": 1764000060"),
         ];
         let sources = counters.map(|(name, ..)| settings(name, name, &app, ""));
         let public_url = "public_url = \"https://shop.example\"";
