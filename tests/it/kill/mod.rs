@@ -50,8 +50,11 @@ fn a_queue_that_is_killed_loses_nothing_and_repeats_nothing_silently() {
 #[test]
 fn a_held_event_is_never_attempted_again_by_itself() {
     let kills_here = setting("ONCEGATE_KILLS", KILLS).div_ceil(5);
-    let totals = [kills("proxy", "hold", kills_here), kills("queue", "hold", kills_here)];
-    assert!(totals.iter().all(|it| it.held > 0), "nothing was held: the test proves nothing");
+    for mode in ["proxy", "queue"] {
+        // A kill may come between two attempts: then a few more are needed.
+        let held = (0..10).any(|_| kills(mode, "hold", kills_here).held > 0);
+        assert!(held, "{mode}: nothing was held: the test proves nothing");
+    }
 }
 
 fn setting(name: &str, default: u64) -> u64 {
