@@ -16,7 +16,8 @@ pub fn run(data: &[u8]) {
     let fallback = words().find_map(|word| word.strip_prefix("fallback=")).unwrap_or("body");
     let Ok(fallback) = Fallback::try_from(fallback.to_owned()) else { return };
     let open = verify::Spec::new(Scheme::None, "");
-    let verifier = Verifier::new(&open, Vec::<oncegate::verify::Secret>::new()).expect("`none` needs nothing");
+    let verifier =
+        Verifier::new(&open, Vec::<oncegate::verify::Secret>::new()).expect("`none` needs nothing");
     let verified = verifier.check(delivery, Millis(0)).expect("`none` takes everything");
 
     let Some(key) = derive(&parts, fallback, &verified) else { return };

@@ -160,6 +160,9 @@ impl Token {
             },
             Carrier::Field(place) => {
                 let text = String::from_utf8_lossy(&text);
+                if !fill_in(delivery, "{signature}", &text, place) {
+                    return Err(Rejection::Missing);
+                }
                 while fill_in(delivery, "{signature}", &text, place) {}
             },
         }
