@@ -16,7 +16,8 @@ pub fn run(data: &[u8]) {
     let (name, delivery) = crate::request(data);
     let Some(spec) = spec(name.trim()) else { return };
     let verifier = |secret: &[u8]| {
-        let secret = Secret { value: secret.to_vec().into(), id: None };
+        let id = Some("sample".to_owned());
+        let secret = Secret { value: secret.to_vec().into(), id };
         Verifier::new(&spec, vec![secret])
     };
     // A preset may want secrets in a format of its own.
