@@ -200,22 +200,17 @@ impl Verifier {
     /// missing, short or not in their format; the error never shows a secret.
     pub fn new<S: Into<Secret>>(spec: &Spec, secrets: Vec<S>) -> Result<Self, SpecError> {
         let secrets: Vec<Secret> = secrets.into_iter().map(Into::into).collect();
-        let kind = match spec.scheme {
-            Scheme::Token | Scheme::Basic => Kind::Token(Token::new(spec, secrets)?),
-            Scheme::JwtEs256 => Kind::Jwt(Box::new(Jwt::new(spec, secrets)?)),
-            Scheme::None if secrets.is_empty() => Kind::Open,
-            Scheme::None => {
-                let why = "is \"none\", so the secrets would protect nothing";
-                return Err(SpecError::new("scheme", why));
-            },
-            Scheme::HmacSha256
-            | Scheme::HmacSha1
-            | Scheme::HmacSha512
-            | Scheme::Ed25519
-            | Scheme::EcdsaP256Sha256
-            | Scheme::RsaSha256
-            | Scheme::AwsSns
-            | Scheme::Paypal => Kind::Signature(Box::new(Signature::new(spec, secrets)?)),
+        let kind = if spec.scheme == Scheme::JwtEs256 {
+            Kind::Jwt(Box::new(Jwt::new(spec, secrets)?))
+        } else if spec.signs() {
+            Kind::Signature(Box::new(Signature::new(spec, secrets)?))
+        } else if !spec.is_open() {
+            Kind::Token(Token::new(spec, secrets)?)
+        } else if secrets.is_empty() {
+            Kind::Open
+        } else {
+            let why = "is \"none\", so the secrets would protect nothing";
+            return Err(SpecError::new("scheme", why));
         };
         Ok(Self { kind, each: each(spec)? })
     }

@@ -93,20 +93,8 @@ pub(super) enum Issuer {
 
 impl Issuer {
     pub(super) fn of(scheme: Scheme) -> Option<Self> {
-        match scheme {
-            Scheme::AwsSns => Some(Self::Sns),
-            Scheme::Paypal => Some(Self::Paypal),
-            Scheme::HmacSha256
-            | Scheme::HmacSha1
-            | Scheme::HmacSha512
-            | Scheme::Ed25519
-            | Scheme::EcdsaP256Sha256
-            | Scheme::RsaSha256
-            | Scheme::JwtEs256
-            | Scheme::Token
-            | Scheme::Basic
-            | Scheme::None => None,
-        }
+        let issuers = [(Scheme::AwsSns, Self::Sns), (Scheme::Paypal, Self::Paypal)];
+        issuers.into_iter().find(|(its, _)| *its == scheme).map(|(_, issuer)| issuer)
     }
 
     /// Refuses what is not meant for this source, or signed as is not taken here.

@@ -143,7 +143,7 @@ impl Spec {
 
     /// Whether anything is signed.
     pub fn signs(&self) -> bool {
-        !matches!(self.scheme, Scheme::Token | Scheme::Basic | Scheme::None)
+        self.scheme.algorithm().is_some()
     }
 
     /// Whether the message names `piece`, without its braces.

@@ -89,18 +89,7 @@ impl Template {
             Self::Pieces(pieces) => pieces.as_slice(),
             Self::Twilio | Self::Sns => &[],
         };
-        pieces.iter().filter_map(|piece| match piece {
-            Piece::Header(name) => Some(name),
-            Piece::Literal(_)
-            | Piece::Body
-            | Piece::Timestamp
-            | Piece::Id
-            | Piece::Method
-            | Piece::Url
-            | Piece::Field(_)
-            | Piece::WebhookId
-            | Piece::Crc32 => None,
-        })
+        pieces.iter().filter_map(Piece::header)
     }
 
     /// The messages that may have been signed.
@@ -209,33 +198,15 @@ pub(super) fn in_body(place: &str) -> bool {
 
 impl Piece {
     fn text(&self) -> Option<&str> {
-        match self {
-            Self::Literal(text) => Some(text),
-            Self::Field(_)
-            | Self::Body
-            | Self::Timestamp
-            | Self::Id
-            | Self::Method
-            | Self::Url
-            | Self::Header(_)
-            | Self::WebhookId
-            | Self::Crc32 => None,
-        }
+        if let Self::Literal(text) = self { Some(text) } else { None }
     }
 
     fn field(&self) -> Option<&Field> {
-        match self {
-            Self::Field(field) => Some(field),
-            Self::Literal(_)
-            | Self::Body
-            | Self::Timestamp
-            | Self::Id
-            | Self::Method
-            | Self::Url
-            | Self::Header(_)
-            | Self::WebhookId
-            | Self::Crc32 => None,
-        }
+        if let Self::Field(field) = self { Some(field) } else { None }
+    }
+
+    fn header(&self) -> Option<&HeaderName> {
+        if let Self::Header(name) = self { Some(name) } else { None }
     }
 }
 

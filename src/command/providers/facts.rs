@@ -46,19 +46,14 @@ pub(super) fn settings(preset: &Preset) -> String {
     let (name, verify) = (&preset.name, &preset.verify);
     let variable = name.to_uppercase().replace('-', "_");
     let kind = if verify.scheme.is_asymmetric() { "PUBLIC_KEY" } else { "SECRET" };
-    let secrets = match verify.scheme {
-        Scheme::None => String::new(),
-        Scheme::AwsSns => "topics   = [\"arn:aws:sns:us-east-1:123456789012:orders\"]\n".to_owned(),
-        Scheme::Paypal => "webhook_id = \"4JH86294D6297924G\"\n".to_owned(),
-        Scheme::HmacSha256
-        | Scheme::HmacSha1
-        | Scheme::HmacSha512
-        | Scheme::Ed25519
-        | Scheme::EcdsaP256Sha256
-        | Scheme::RsaSha256
-        | Scheme::JwtEs256
-        | Scheme::Token
-        | Scheme::Basic => format!("secrets  = [{{ env = \"{variable}_{kind}\" }}]\n"),
+    let secrets = if verify.is_open() {
+        String::new()
+    } else if verify.scheme == Scheme::AwsSns {
+        "topics   = [\"arn:aws:sns:us-east-1:123456789012:orders\"]\n".to_owned()
+    } else if verify.scheme == Scheme::Paypal {
+        "webhook_id = \"4JH86294D6297924G\"\n".to_owned()
+    } else {
+        format!("secrets  = [{{ env = \"{variable}_{kind}\" }}]\n")
     };
     let word = if preset.handshakes.iter().any(|it| it.token.is_some()) {
         format!("verify_token = {{ env = \"{variable}_VERIFY_TOKEN\" }}\n")
@@ -84,18 +79,12 @@ fn signature(verify: &Spec) -> String {
         "{sns}" => "the fields that AWS names, a line each",
         signed => signed,
     };
-    match verify.scheme {
-        Scheme::Token | Scheme::Basic => format!("{word}: the secret itself, which signs nothing"),
-        Scheme::None => "none: everybody is let in".to_owned(),
-        Scheme::HmacSha256
-        | Scheme::HmacSha1
-        | Scheme::HmacSha512
-        | Scheme::Ed25519
-        | Scheme::EcdsaP256Sha256
-        | Scheme::RsaSha256
-        | Scheme::JwtEs256
-        | Scheme::AwsSns
-        | Scheme::Paypal => format!("{word} of {signed}"),
+    if verify.is_open() {
+        "none: everybody is let in".to_owned()
+    } else if verify.signs() {
+        format!("{word} of {signed}")
+    } else {
+        format!("{word}: the secret itself, which signs nothing")
     }
 }
 

@@ -229,3 +229,16 @@ fn a_source_signs_what_it_takes_itself() {
     let tenant = source(&custom("signed = '{header:X-Tenant}.{body}'", "parts = ['json:/id']"));
     assert!(matches!(tenant.sign(&mut delivery("{}"), "1", now), Err(Unsigned::Lacks(_))));
 }
+
+#[test]
+fn a_handshake_that_lacks_something_of_ours_is_warned_of() {
+    let warned = |text: &str, what: &str| {
+        good(text, &[]).report().warnings.iter().any(|it| it.contains(what))
+    };
+    let word = format!("verify_token = \"{SECRET}\"");
+    assert!(warned(&preset("meta", ""), "verify_token is not set"));
+    assert!(!warned(&preset("meta", &word), "verify_token"));
+    assert!(warned(&preset("stripe", &word), "never asks for it"));
+    assert!(warned(&preset("braintree", ""), "has no id"));
+    assert!(!warned(&preset("stripe", ""), "has no id"));
+}

@@ -51,3 +51,33 @@ fn what_is_wrong_with_a_batch_is_told_with_its_field() {
     let preset = format!("{STRIPE}[sources.stripe.batch]\nelements = \"/events\"");
     insta::assert_snapshot!(problems(&preset, &[("STRIPE", SECRET)]), @r#"config.toml:6: sources.stripe.batch: the preset knows whether there are batches; remove it, or write provider = "custom""#);
 }
+
+/// What is signed and what is an event must be the same elements.
+#[test]
+fn elements_that_are_signed_each_by_itself_are_those_of_the_batch() {
+    let each = |batch: &str| {
+        let text = custom(batch, "queue", "json:/id");
+        text.replace("header = \"X-Sig\"", "header = \"X-Sig\"\neach = \"/items\"")
+    };
+    let same = each("elements = \"/items\"");
+    assert_eq!(good(&same, &[]).sources.len(), 1);
+    let other = problems(&each("elements = \"/others\""), &[]);
+    assert!(
+        other.contains("sources.a.verify.each: is not where [batch] has its elements"),
+        "{other}"
+    );
+    let alone =
+        each("elements = \"/items\"").replace("[sources.a.batch]\nelements = \"/items\"", "");
+    assert!(problems(&alone, &[]).contains("sources.a.verify.each"), "without a batch too");
+}
+
+#[test]
+fn a_guard_that_would_not_see_the_elements_of_a_batch_is_refused() {
+    let guarded = |mode: &str| {
+        let text = custom("elements = \"/events\"", mode, "json:/id");
+        text.replace("[sources.a.verify]", "replay_guard = \"flag\"\n[sources.a.verify]")
+    };
+    let told = problems(&guarded("queue"), &[]);
+    assert!(told.contains("sources.a.replay_guard: guards single events"), "{told}");
+    assert_eq!(good(&guarded("proxy"), &[]).sources.len(), 1, "there it is one event");
+}

@@ -52,6 +52,8 @@ fn a_challenge_by_get_is_echoed() {
     assert_eq!(unsigned("okta", &okta).unwrap(), r#"{"verification":"a\"b"}"#);
     let graph = asks("POST", "validationToken=Validation%3a+Testing", &[], "");
     assert_eq!(unsigned("microsoft-graph", &graph).unwrap(), "Validation: Testing");
+    let notification = asks("POST", "validationToken=a", &[], "{\"value\":[]}");
+    assert_eq!(unsigned("microsoft-graph", &notification), None, "it has a body");
 }
 
 #[test]

@@ -202,21 +202,8 @@ impl Op {
     /// What must be done again once there is room: nothing of a batch that was not written
     /// is true, so only what is known besides is kept, an attempt's end.
     pub(super) fn repeat(self) -> Option<Self> {
-        match self {
-            Self::Settle { id, token, settlement, .. } => {
-                Some(Self::Settle { id, token, settlement, reply: Reply::nobody() })
-            },
-            Self::Arrive { .. }
-            | Self::ArriveAll { .. }
-            | Self::Take { .. }
-            | Self::Operate { .. }
-            | Self::Sweep { .. }
-            | Self::Note { .. }
-            | Self::Alive { .. }
-            | Self::Checkpoint { .. }
-            | Self::Compact { .. }
-            | Self::Stop { .. } => None,
-        }
+        let Self::Settle { id, token, settlement, .. } = self else { return None };
+        Some(Self::Settle { id, token, settlement, reply: Reply::nobody() })
     }
 }
 
