@@ -2,6 +2,7 @@
 //! provider's hanging up, claim, deliver, settle, respond.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use crate::claim::{Claims, Follower, Seat};
 use crate::clock::{self, Clock};
 use crate::deliver::{matters, nominated};
-use crate::gate::{Claimed, Gate, Life};
+use crate::gate::{Claimed, Gate, Life, Rejected};
 use crate::key::{Key, Scope};
 use crate::preset::{self, Asked, WrongToken, may_greet};
 use crate::record::{Copy, Finish, Meets, Mode, Token};
@@ -24,7 +25,7 @@ use crate::reply::Reply;
 use crate::store::{Arrived, Seen, Unavailable};
 use crate::telemetry::{self, Outcome};
 use crate::time::{self, Millis};
-use crate::verify::Delivery;
+use crate::verify::{Delivery, Rejection};
 
 mod batch;
 mod body;
@@ -194,7 +195,7 @@ impl Ingress {
         request: Request<Incoming>,
     ) -> Result<(Admitted, Held, TaskTrackerToken), Turned> {
         if request.method() != Method::POST {
-            return Err(asked(gate, request));
+            return Err(asked(gate, from.address, request));
         }
         refuse_nominations(gate, request.headers())?;
         self.refuse_when_stopping()?;
@@ -204,12 +205,12 @@ impl Ingress {
         // that a drain waits for what passes here.
         let held = self.life.tasks.token();
         self.refuse_when_stopping()?;
-        greet(gate, &delivery, false)?;
+        greet(gate, from.address, &delivery, false)?;
         let at = clock::wall();
         let verified = certified::verify(gate, delivery, (from.address, at)).await?;
         gate.seen(self.clock.now());
         certified::confirm(gate, &verified).await?;
-        greet(gate, verified.delivery(), true)?;
+        greet(gate, from.address, verified.delivery(), true)?;
         let admitted = match &gate.source.batch {
             None => Admitted::One(self.identify(gate, verified, Scope::Whole, (from, at))?),
             Some(batch) => self.admit_batch(gate, batch, verified, (from, at)).await?,
@@ -375,19 +376,27 @@ impl Ingress {
 }
 
 /// Answers what is no event: a handshake, before it can be taken for one.
-fn greet(gate: &Gate, delivery: &Delivery, verified: bool) -> Result<(), Turned> {
+fn greet(
+    gate: &Gate,
+    from: Option<IpAddr>,
+    delivery: &Delivery,
+    verified: bool,
+) -> Result<(), Turned> {
     let source = &gate.source;
     let (verifier, token) = (&source.verifier, source.verify_token.as_ref());
     let asked = Asked { delivery, verified, verifier, token };
     match preset::greet(source.handshakes, asked) {
         None => Ok(()),
         Some(Ok(greeting)) => Err(Turned { reply: Reply::greet(greeting), why: "no event" }),
-        Some(Err(WrongToken)) => Err(Turned::away(Outcome::Rejected, "not the `verify_token`")),
+        Some(Err(WrongToken)) => {
+            let (at, reason, bytes) = (clock::wall(), Rejection::Wrong, delivery.body.len());
+            Err(suspect::reject(gate, Rejected { at, reason, from, bytes }))
+        },
     }
 }
 
 /// The answer to a request that is no POST: of a handshake's method, or of none.
-fn asked(gate: &Gate, request: Request<Incoming>) -> Turned {
+fn asked(gate: &Gate, from: Option<IpAddr>, request: Request<Incoming>) -> Turned {
     let turned = || Turned::away(Outcome::Method, "a webhook is a POST");
     let (head, _no_body_is_read) = request.into_parts();
     if !may_greet(gate.source.handshakes, &head.method) {
@@ -396,7 +405,7 @@ fn asked(gate: &Gate, request: Request<Incoming>) -> Turned {
     let query = head.uri.query().map(str::to_owned);
     let delivery =
         Delivery { method: head.method, query, headers: head.headers, body: Bytes::new() };
-    greet(gate, &delivery, false).err().unwrap_or_else(turned)
+    greet(gate, from, &delivery, false).err().unwrap_or_else(turned)
 }
 
 /// A request may not have a header removed that somebody before us went by, that we go by, or

@@ -70,7 +70,7 @@ impl World {
         let answered = async {
             let verified = verify(&self.gate, delivery, (None, clock::wall())).await?;
             confirm(&self.gate, &verified).await?;
-            greet(&self.gate, verified.delivery(), true)
+            greet(&self.gate, None, verified.delivery(), true)
         };
         match answered.await {
             Ok(()) => Became::Event,

@@ -366,6 +366,9 @@ fn a_handshake_by_get_is_answered_and_any_other_request_by_get_is_not() {
         let wrong = get("meta", &format!("{subscribe}another")).send().await;
         assert_eq!(wrong.told(), (401, "rejected"));
         assert!(!wrong.text().contains("115"));
+        let failures = "source=\"meta\",reason=\"wrong\"";
+        let counted = gateway.metric("oncegate_signature_failures_total", failures).await;
+        assert_eq!(counted, Some(1.0), "it is kept and counted like any other");
         assert_eq!(get("meta", "hub.mode=unsubscribe").send().await.told(), (405, "method"));
         assert_eq!(get("stripe", "challenge=a").send().await.told(), (405, "method"));
         let mut options = gateway.request("dropbox", "").query("challenge=a");
